@@ -1,0 +1,92 @@
+/*
+ * The boundary between shim and engine: what they say to each other (design sections 3 and 4). This is the only header
+ * of stack/ that shim/ includes besides config.h, and it is plain data.
+ *
+ * An engine has a name, SMOLMIX_TUNNEL in the environment of its programs. Three abstract unix sockets carry it
+ * (abstract: reachable after chroot, gone with the engine, no files to clean up):
+ *   \0<name>     SOCK_SEQPACKET, control: one struct smx_control_request per packet, one reply per request
+ *   \0<name>/s   SOCK_STREAM, data: a program's TCP socket connects here; the engine accepts the other end
+ * Every accept checks SO_PEERCRED (a descendant of the command, the same user, or the process itself).
+ *
+ * A program's tunnel socket is an AF_UNIX socket at the program's descriptor, bound to the abstract name
+ *   \0<name>.<kind><16 hex digits>        kind: 't' TCP/IPv4, 'T' TCP/IPv6, 'u'/'U' UDP, 'i'/'I' ICMP
+ * so that any process that holds the descriptor recognises it with one getsockname(2), without state. The 16 digits are
+ * the socket's id, random, chosen by the shim.
+ *
+ * Requests are idempotent or harmless to repeat; a connection may carry one or several. The shim opens one per call and
+ * keeps none: nothing to lock, to inherit over fork or vfork, or to lose to closefrom(3). Replies carry an errno, 0 for
+ * success. The engine dies: connections break, the shim answers ENETDOWN; never a direct connection.
+ *
+ * Connecting (spec 09 section 6.1):
+ *   shim                                                      engine
+ *   socket: AF_UNIX STREAM, bind to its name
+ *   connect(D): OPEN {id, D, nonblocking}                 ->  policy; remembers id -> D; reply errno (EACCES, ...)
+ *               unix connect to \0<name>/s                    accepts, reads the peer's name, finds id
+ *               fills its send buffer with `filler` bytes, until EAGAIN: POLLOUT is off
+ *               ARMED {id, filler}                        ->  starts the TCP connect in lwIP; reply 0 at once
+ *               blocking: poll(POLLOUT), then ERROR {id}      established: reads exactly `filler` bytes -> POLLOUT
+ *               non-blocking: EINPROGRESS                     failed: remembers errno, closes its end -> POLLERR|POLLHUP
+ */
+#ifndef SMX_STACK_CONTROL_H
+#define SMX_STACK_CONTROL_H
+
+#include <stdint.h>
+
+#define SMX_CONTROL_VERSION   1
+#define SMX_CONTROL_NAME_MAX  64  /* engine name with terminator; names are "smolmix-" + hex digits */
+#define SMX_SOCKET_ID_LEN     8
+#define SMX_CONTROL_ADDRS_MAX 32
+#define SMX_CONTROL_DATA_MAX  1024
+#define SMX_CONTROL_FILLER_MAX (1u << 20)
+
+enum smx_control_op {
+    SMX_CTL_HELLO = 1, /* reply: addresses of the tunnel, waits until the tunnel is ready or failed */
+    SMX_CTL_OPEN,      /* arg: SMX_OPEN_* ; addr: destination; local: bound address (port 0: any) */
+    SMX_CTL_ARMED,     /* arg: filler bytes */
+    SMX_CTL_STATE,     /* reply: arg = enum smx_socket_state, local, addr = peer */
+    SMX_CTL_ERROR,     /* reply: arg = pending SO_ERROR, cleared by asking */
+    SMX_CTL_BIND,      /* local: wanted address; reply: local = the address got, or EADDRINUSE, EADDRNOTAVAIL */
+    SMX_CTL_SETOPT,    /* level, option, data */
+    SMX_CTL_GETOPT,    /* level, option -> data */
+    SMX_CTL_RESOLVE,   /* data: name, terminated; arg: AF_*; reply: up to 32 addresses, canonical name in data */
+    SMX_CTL_REVERSE,   /* addr -> name in data (PTR) */
+    SMX_CTL_QUERY,     /* data: a DNS query as on the wire; reply data: the answer (res_query family) */
+    SMX_CTL_DRAIN,     /* reply comes when everything written by the caller's process was acknowledged, or after 10 s */
+    SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
+    SMX_CTL_STOP,      /* `mixify down`: same user only */
+};
+
+enum smx_open_flags { SMX_OPEN_NONBLOCK = 1 };
+
+enum smx_socket_state { SMX_SOCKET_NEW, SMX_SOCKET_CONNECTING, SMX_SOCKET_CONNECTED, SMX_SOCKET_CLOSED };
+
+struct smx_control_addr {
+    uint8_t family; /* 0: none, 4, 6 */
+    uint8_t pad;
+    uint16_t port;  /* host order */
+    uint32_t scope;
+    uint8_t ip[16]; /* IPv4: first four */
+};
+
+struct smx_control_request {
+    uint32_t version;
+    uint16_t op;
+    uint16_t len; /* bytes used in data; the packet may be cut behind them */
+    uint8_t socket[SMX_SOCKET_ID_LEN];
+    uint32_t arg;
+    int32_t level, option;
+    struct smx_control_addr addr, local;
+    uint8_t data[SMX_CONTROL_DATA_MAX];
+};
+
+struct smx_control_reply {
+    int32_t error; /* errno value, or for RESOLVE/REVERSE/QUERY a negative EAI_* value; 0: success */
+    uint16_t len;
+    uint16_t addr_n;
+    uint32_t arg;
+    struct smx_control_addr addr, local;
+    struct smx_control_addr addrs[SMX_CONTROL_ADDRS_MAX];
+    uint8_t data[4096];
+};
+
+#endif
