@@ -141,7 +141,7 @@ static bool expect(struct smx_json_walk *walk, char c)
 static bool skip_string(struct smx_json_walk *walk)
 {
     for (walk->p++; walk->p < walk->end; walk->p++) {
-        if (*walk->p == '\\')
+        if (*walk->p == '\\' && walk->p + 1 < walk->end)
             walk->p++;
         else if (*walk->p == '"') {
             walk->p++;
@@ -182,7 +182,7 @@ static bool skip_value(struct smx_json_walk *walk, struct smx_json_piece *value)
     else if (walk->p < walk->end && (*walk->p == '{' || *walk->p == '['))
         skip_nested(walk);
     else
-        while (walk->p < walk->end && !memchr(",]}: \t\r\n\"", *walk->p, 10))
+        while (walk->p < walk->end && !memchr(",]}: \t\r\n\"", *walk->p, 9))
             walk->p++;
     value->len = (size_t)(walk->p - value->p);
     if (value->len == 0)
