@@ -1,0 +1,194 @@
+"""Shared by the integration tests: a network namespace of one's own, servers from Debian packages, and one line per check.
+
+A test is an executable tests/integration/NAME.test that calls main(run). It runs in a fresh network namespace (own
+loopback, no other interface), so fixed ports are safe and tests run in parallel; nothing can reach a real network.
+Every check prints `ok - text` or `not ok - text`; tools/check counts these lines.
+"""
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
+MIXIFY = os.path.join(BUILD, "mixify")
+LAB = os.path.join(BUILD, "smolmix-lab")
+PRELOAD = os.path.join(BUILD, "libsmolmix.so")
+FULL = os.environ.get("CHECK_FULL") == "1"
+
+_failed = 0
+_children = []
+tmp = None
+
+
+def check(name, condition, detail=""):
+    """One result line; the detail is shown when the check failed."""
+    global _failed
+    print(("ok" if condition else "not ok") + " - " + name, flush=True)
+    if not condition:
+        _failed += 1
+        for line in str(detail).splitlines()[-30:]:
+            print("    " + line, flush=True)
+    return condition
+
+
+def _own_namespace():
+    if os.environ.get("SMX_TEST_NETNS") == "1":
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    os.environ["SMX_TEST_NETNS"] = "1"
+    flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
+    os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
+
+
+def _cleanup():
+    for child in reversed(_children):
+        if child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+    for child in reversed(_children):
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if tmp:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def main(run):
+    """Runs the test function in its own network namespace and exits with its verdict."""
+    global tmp
+    _own_namespace()
+    for name in list(os.environ):
+        if name.startswith("SMOLMIX_"):
+            del os.environ[name]
+    tmp = tempfile.mkdtemp(prefix="smolmix-test-")
+    atexit.register(_cleanup)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        run()
+    except Exception as error:  # a broken test is a failed one
+        import traceback
+        check("runs to its end", False, traceback.format_exc())
+    sys.exit(1 if _failed else 0)
+
+
+def spawn(args, **kwargs):
+    """Starts a long-running helper in a process group of its own; it is ended with the test."""
+    child = subprocess.Popen(args, start_new_session=True, **kwargs)
+    _children.append(child)
+    return child
+
+
+def run(args, timeout=60, env=None, input=None):
+    """Runs a command to its end; the result has returncode, stdout, stderr (text) and seconds. 124: timed out."""
+    start = time.monotonic()
+    child = subprocess.Popen(args, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
+                             start_new_session=True, text=True, errors="replace")
+    _children.append(child)
+    try:
+        out, err = child.communicate(input, timeout)
+        code = child.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        out, err = child.communicate()
+        code, err = 124, err + f"\n(timed out after {timeout} s)"
+    _children.remove(child)
+    result = subprocess.CompletedProcess(args, code, out, err)
+    result.seconds = time.monotonic() - start
+    result.report = f"$ {' '.join(map(str, args))}\nstatus {code} after {result.seconds:.1f} s\n{out[-1500:]}\n{err[-1500:]}"
+    return result
+
+
+def wait_port(port, host="127.0.0.1", timeout=15):
+    """Waits until something accepts on the port."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, port), 1).close()
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on {host}:{port}")
+
+
+class Lab:
+    """A running smolmix-lab; .ready is its JSON line, .env what a preloaded program needs."""
+
+    def __init__(self, *args, stderr=None):
+        self.log = stderr or open(os.path.join(tmp, "lab.log"), "w")
+        self.child = spawn([LAB, *map(str, args)], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError("the lab did not start")
+        self.ready = json.loads(line)
+        self.env = {"SMOLMIX_NYM_API": self.ready["nym_api"]}
+
+    def stop(self, sig=signal.SIGTERM):
+        self.child.send_signal(sig)
+        return self.child.wait(10)
+
+
+def payload(name, size):
+    """A file of pseudo-random bytes; returns its path and SHA-256."""
+    path = os.path.join(tmp, name)
+    block, digest, left = b"smolmix", hashlib.sha256(), size
+    with open(path, "wb") as out:
+        while left:
+            block = hashlib.sha512(block).digest()
+            chunk = (block * 1024)[:left]
+            out.write(chunk)
+            digest.update(chunk)
+            left -= len(chunk)
+    return path, digest.hexdigest()
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") \
+            else hashlib.sha256(file.read()).hexdigest()
+
+
+def certificate():
+    """A private CA and a server certificate for www.lab; returns (ca, cert, key)."""
+    ca, key, csr, cert = (os.path.join(tmp, n) for n in ("ca.pem", "key.pem", "csr.pem", "cert.pem"))
+    cakey, ext = os.path.join(tmp, "cakey.pem"), os.path.join(tmp, "ext")
+    quiet = dict(check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test CA",
+                    "-keyout", cakey, "-out", ca], **quiet)
+    subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=www.lab", "-keyout", key,
+                    "-out", csr], **quiet)
+    with open(ext, "w") as file:
+        file.write("subjectAltName=DNS:www.lab,IP:198.18.0.1\n")
+    subprocess.run(["openssl", "x509", "-req", "-in", csr, "-CA", ca, "-CAkey", cakey, "-CAcreateserial", "-days", "2",
+                    "-extfile", ext, "-out", cert], **quiet)
+    return ca, cert, key
+
+
+def nginx(root, port=8080, tls=None, put=False):
+    """Debian's nginx serving a folder (with PUT into it on request), over TLS on port + 1 if tls=(cert, key)."""
+    conf = os.path.join(tmp, f"nginx-{port}.conf")
+    tls_listen = f"listen 127.0.0.1:{port + 1} ssl; ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
+    dav = "dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 0;" if put else ""
+    with open(conf, "w") as file:
+        file.write(f"""
+daemon off; master_process off; worker_processes 1; user root; pid {tmp}/nginx-{port}.pid; error_log {tmp}/nginx-{port}.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log {tmp}/access-{port}.log; client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy;
+  fastcgi_temp_path {tmp}/fcgi; uwsgi_temp_path {tmp}/uwsgi; scgi_temp_path {tmp}/scgi;
+  server {{ listen 127.0.0.1:{port}; {tls_listen} server_name _; root {root}; {dav} autoindex on; }}
+}}
+""")
+    child = spawn(["nginx", "-c", conf, "-p", tmp], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_port(port)
+    return child

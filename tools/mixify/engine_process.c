@@ -1,0 +1,234 @@
+/*
+ * The engine's process: connects the tunnel, reports each phase to the front, starts the command when the tunnel is
+ * ready, waits for it, drains, and reports the exit status. With `up` there is no command: it leaves the terminal once
+ * the tunnel is ready and serves until `mixify down`.
+ */
+#include "core/base/encoding.h"
+#include "core/base/random.h"
+#include "stack/engine/engine.h"
+#include "stack/log.h"
+#include "tools/mixify/mixify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct process {
+    struct options *options;
+    struct smx_engine *engine;
+    struct smx_source children; /* SIGCHLD, SIGTERM as a signalfd */
+    int link;
+    int lifeline; /* keeps the lab alive */
+    pid_t front_group, command;
+    char name[SMX_CONTROL_NAME_MAX];
+    char library[SMX_PATH_MAX];
+    char **environment;
+    int status;          /* of the command, once it ended */
+    struct rlimit files; /* as they were before we raised them */
+};
+
+static void tell(struct process *process, enum message_kind kind, int state, int value, const char *text)
+{
+    struct message message = {.kind = kind, .state = state, .value = value};
+
+    snprintf(message.text, sizeof(message.text), "%s", text ? text : "");
+    if (process->link >= 0)
+        (void)!send(process->link, &message, sizeof(message), MSG_NOSIGNAL);
+}
+
+static _Noreturn void die(struct process *process, int status, const char *text)
+{
+    tell(process, MSG_DONE, 0, status, text);
+    exit(status);
+}
+
+/* The command gives the terminal, signals and limits back as they were. */
+static _Noreturn void become_command(struct process *process)
+{
+    sigset_t none;
+
+    setpgid(0, process->front_group);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setrlimit(RLIMIT_NOFILE, &process->files);
+    _exit(command_exec(process->options->command, process->environment));
+}
+
+static void start_command(struct process *process)
+{
+    process->command = fork();
+    if (process->command == 0)
+        become_command(process);
+    if (process->command < 0)
+        die(process, EXIT_TUNNEL, strerror(errno));
+    tell(process, MSG_STARTED, 0, process->command, NULL);
+}
+
+/* `up`: nothing ties us to the terminal any more. */
+static void go_background(struct process *process)
+{
+    int null = open("/dev/null", O_RDWR);
+
+    tell(process, MSG_DONE, 0, 0, NULL);
+    close(process->link);
+    process->link = -1;
+    prctl(PR_SET_PDEATHSIG, 0);
+    setsid();
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        if (!process->options->verbose)
+            dup2(null, STDERR_FILENO);
+        close(null);
+    }
+    if (chdir("/") != 0)
+        smx_warn("cannot leave the current folder: %s", strerror(errno));
+}
+
+static void on_state(void *ctx, enum smx_tunnel_state state, const struct smx_fault *why)
+{
+    struct process *process = ctx;
+
+    if (state == SMX_TUNNEL_FAILED && !process->command) {
+        /* From inside the engine's own callback: leave at once, nothing is worth draining. */
+        die(process, EXIT_TUNNEL, why ? why->text : "the tunnel failed");
+    }
+    if (!process->command && process->link >= 0)
+        tell(process, MSG_PHASE, (int)state, 0, why ? why->text : "");
+    if (state != SMX_TUNNEL_READY || process->command)
+        return;
+    if (process->options->verb == VERB_UP)
+        go_background(process);
+    else
+        start_command(process);
+}
+
+static int shell_status(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void on_child(struct process *process)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0) {
+        if (pid != process->command) /* the lab, or something we inherited */
+            continue;
+        if (WIFSTOPPED(status)) {
+            tell(process, MSG_STOPPED, 0, WSTOPSIG(status), NULL);
+        } else if (WIFCONTINUED(status)) {
+            tell(process, MSG_CONTINUED, 0, 0, NULL);
+        } else {
+            process->command = -1;
+            tell(process, MSG_DRAINING, 0, 0, NULL);
+            smx_engine_stop(process->engine, DRAIN_TIME);
+            process->status = shell_status(status);
+        }
+    }
+}
+
+static void on_signals(struct smx_source *source, uint32_t events)
+{
+    struct process *process = (struct process *)((char *)source - offsetof(struct process, children));
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(source->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD)
+            on_child(process);
+        else
+            smx_engine_stop(process->engine, 0);
+    }
+}
+
+static int watch_signals(struct process *process)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    process->children.ready = on_signals;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Every flow of a program costs the engine a descriptor too (spec 09, Traps). */
+static void raise_file_limit(struct process *process)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    process->files = limit;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void choose_name(struct process *process)
+{
+    uint8_t id[8];
+    char hex[2 * sizeof(id) + 1];
+
+    if (process->options->verb == VERB_UP) {
+        up_name(process->name);
+        return;
+    }
+    smx_random_bytes(&smx_random_system, id, sizeof(id));
+    smx_hex_encode(hex, id, sizeof(id));
+    snprintf(process->name, sizeof(process->name), "smolmix-%s", hex);
+}
+
+static void make_engine(struct process *process)
+{
+    struct smx_engine_options options = {.config = process->options->config, .state = on_state, .ctx = process};
+    struct smx_fault fault;
+
+    choose_name(process);
+    memcpy(options.name, process->name, sizeof(options.name));
+    options.tree = process->options->verb == VERB_UP ? 0 : getpid();
+    process->engine = smx_engine_new(&options, &fault);
+    if (!process->engine)
+        die(process, EXIT_TUNNEL, fault.text);
+    int signals = watch_signals(process);
+    if (signals < 0 || smx_source_add(smx_engine_loop(process->engine), &process->children, signals, EPOLLIN) != SMX_OK)
+        die(process, EXIT_TUNNEL, strerror(errno));
+}
+
+void engine_process(struct options *options, int link, pid_t front_group)
+{
+    static struct process process;
+    struct smx_fault fault;
+
+    process = (struct process){.options = options, .link = link, .front_group = front_group, .lifeline = -1};
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    raise_file_limit(&process);
+    if (find_own(process.library, sizeof(process.library), "libsmolmix.so", &fault) != SMX_OK)
+        die(&process, EXIT_TUNNEL, fault.text);
+    if (options->lab) {
+        tell(&process, MSG_PHASE, PHASE_LAB, 0, NULL);
+        if (lab_start(options->config.nym_api, sizeof(options->config.nym_api), &process.lifeline, &fault) != SMX_OK)
+            die(&process, EXIT_TUNNEL, fault.text);
+    }
+    make_engine(&process);
+    process.environment = command_environment(process.name, process.library);
+    if (!process.environment)
+        die(&process, EXIT_TUNNEL, "out of memory");
+    smx_engine_start(process.engine);
+    smx_engine_run(process.engine);
+    smx_engine_free(process.engine);
+    die(&process, process.status, NULL);
+}

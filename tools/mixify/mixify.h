@@ -1,0 +1,97 @@
+/*
+ * mixify: runs a command whose network traffic goes through the mixnet.
+ *
+ * Processes. The one the shell knows (front.c) draws progress, forwards signals and mirrors job control. Its child is
+ * the engine (engine_process.c), in a process group of its own, so that neither Ctrl-C nor Ctrl-Z on the terminal
+ * reaches it: a stopped command keeps its tunnel. The command is the engine's child but lives in the front's process
+ * group, so the terminal treats it as it would without mixify; and its tracer-to-be is its ancestor.
+ *
+ *     shell -> front -> engine -> command and all its children
+ *                            \-> smolmix-lab (with --lab)
+ *
+ * The front and the engine talk over a SOCK_SEQPACKET pair (struct message). Whoever dies first: front gone -> the
+ * engine is killed (PR_SET_PDEATHSIG), the command finds no engine and gets ENETDOWN, never the direct network.
+ * Engine gone -> the front says so and ends with 125.
+ *
+ * `mixify up` is the same engine without a command, in the background, under a name that belongs to the user.
+ */
+#ifndef MIXIFY_H
+#define MIXIFY_H
+
+#include "stack/config.h"
+#include "stack/control.h"
+#include "stack/tunnel/tunnel.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Exit statuses of our own (design section 10). */
+#define EXIT_TUNNEL    125
+#define EXIT_CANNOT    126
+#define EXIT_NOT_FOUND 127
+#define EXIT_USAGE     125
+
+#define DRAIN_TIME (10 * SMX_SEC) /* after the command ended, for what it wrote (design section 10) */
+#define LAB_START  (20 * SMX_SEC) /* the lab must be ready by then */
+
+enum mixify_verb { VERB_RUN, VERB_UP, VERB_DOWN, VERB_STATUS, VERB_TOP, VERB_DOCTOR };
+
+struct options {
+    enum mixify_verb verb;
+    bool lab, json, quiet;
+    int verbose;
+    struct smx_config config;
+    char **command; /* NULL-terminated, for VERB_RUN */
+};
+
+/* Fills options from environment and arguments. Returns -1 to go on, else the exit status (after --help or an error).
+ */
+int options_parse(struct options *options, int argc, char **argv);
+
+/* Messages from the engine process to the front. */
+enum message_kind {
+    MSG_PHASE,   /* state, text: the tunnel reached a phase (PHASE_LAB before the tunnel starts) */
+    MSG_STARTED, /* pid of the command; for `up`: the tunnel is ready */
+    MSG_STOPPED, /* value: stop signal */
+    MSG_CONTINUED,
+    MSG_DRAINING, /* the command ended, unsent data is being delivered */
+    MSG_DONE,     /* value: exit status for the shell */
+};
+#define PHASE_LAB (-1)
+struct message {
+    int32_t kind, state, value;
+    char text[256];
+};
+
+/* --- pieces --------------------------------------------------------------------------------------------------------
+ */
+
+/* The process the shell knows. `link` is the socket to the engine process. Returns the exit status. */
+int front_run(const struct options *options, int link, pid_t engine);
+/* The engine's process; never returns. */
+_Noreturn void engine_process(struct options *options, int link, pid_t front_group);
+
+/* Starts smolmix-lab; on success *url gets its directory. The lab ends when the descriptor *lifeline is closed. */
+enum smx_err lab_start(char *url, size_t cap, int *lifeline, struct smx_fault *fault);
+
+/* Progress line on a terminal, JSON lines with --json, nothing otherwise. */
+void progress_begin(const struct options *options);
+void progress_phase(int state, const char *text);
+void progress_end(void); /* removes the line */
+
+/* Absolute path of a file that belongs to us: beside mixify (build folder) or where it is installed. */
+enum smx_err find_own(char *path, size_t cap, const char *file, struct smx_fault *fault);
+/* Name of the running `mixify up` of this user. */
+void up_name(char name[static SMX_CONTROL_NAME_MAX]);
+bool engine_alive(const char *name);
+/* Environment of a command served by the engine `name`: LD_PRELOAD and SMOLMIX_TUNNEL set. NULL: out of memory. */
+char **command_environment(const char *name, const char *library);
+/* exec with a shell's statuses; returns 126 or 127 after one line on stderr. */
+int command_exec(char **command, char **environment);
+
+int verb_status(const struct options *options);
+int verb_top(const struct options *options);
+int verb_down(const struct options *options);
+int verb_doctor(const struct options *options);
+
+#endif
