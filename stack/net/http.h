@@ -11,9 +11,11 @@ struct smx_url {
     bool tls;
     char host[256];
     uint16_t port;
-    char path[768]; /* starts with '/', no trailing '/' */
+    char path[768]; /* empty, or starts with '/' and does not end with one */
 };
-/* http:// and https:// only; SMX_E_CONFIG with the reason. */
+/* http:// and https:// only. NULL, or what is wrong as the end of a sentence; url is undefined then. */
+const char *smx_url_wrong(struct smx_url *url, const char *text);
+/* The same as SMX_E_CONFIG with the reason. */
 enum smx_err smx_url_parse(struct smx_url *url, const char *text, struct smx_fault *fault);
 
 struct smx_http;
