@@ -25,9 +25,9 @@ struct smx_session_ops {
 };
 
 struct smx_session_config {
-    uint8_t protocol_max;      /* 4..6 */
-    int64_t grant;             /* bytes given per claim */
-    bool enforce_tickets;      /* refuse free claims */
+    uint8_t protocol_max; /* 4..6 */
+    int64_t grant;        /* bytes given per claim */
+    bool enforce_tickets; /* refuse free claims */
 };
 
 struct smx_session;
