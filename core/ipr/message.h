@@ -89,9 +89,11 @@ void smx_bundle_add(struct smx_writer *w, const uint8_t *packet, size_t len);
 /* Next packet of a bundle; false at the end or on an incomplete tail (then r->bad). */
 bool smx_bundle_next(struct smx_reader *r, const uint8_t **packet, size_t *len);
 
-/* The exit's bundler (04 section 6); push returns a finished bundle's length in *out_len, 0 if none. */
+/* The exit's bundler (04 section 6). Both functions write a finished bundle to `out` and return its length, 0 if there
+ * is none; `out` must have SMX_BUNDLER_CAP bytes, or a bundle that does not fit is lost. */
+#define SMX_BUNDLER_CAP (SMX_BUNDLE_MAX + 2 + 65535)
 struct smx_bundler {
-    uint8_t buf[SMX_BUNDLE_MAX + 2 + 65535];
+    uint8_t buf[SMX_BUNDLER_CAP];
     size_t len;
 };
 size_t smx_bundler_push(struct smx_bundler *bundler, const uint8_t *packet, size_t len, uint8_t *out, size_t cap);
