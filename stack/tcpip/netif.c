@@ -1,0 +1,409 @@
+/*
+ * The network interface under lwIP.
+ *
+ * Down: lwIP hands over chains of buffers; we flatten each to one packet, finish its IPv4 header (a random
+ * identification, because lwIP's counter would link all connections of a user; then the checksum) and give it to the
+ * link. A link that is full or not ready makes the call fail: lwIP keeps the segment and its place in the queue, so
+ * what waits, waits in the flow that produced it and not in a common queue. When the link takes packets again the
+ * flows are polled in turn.
+ *
+ * Up: packets are copied into buffers of exactly their size (many small segments must not cost a large buffer each)
+ * and given to lwIP. ICMP errors are read here, since lwIP ignores them, and told to the flows (spec 07 section 8,
+ * I14). Of ICMPv6 only echo and errors pass: an exit has no business sending router advertisements.
+ *
+ * Time: lwIP's TCP timer runs every 100 ms while there are connections, the reassembly timers for a minute after the
+ * last packet; an idle stack arms nothing.
+ */
+#include "stack/tcpip/netif.h"
+
+#include "core/base/bytes.h"
+#include "core/base/random.h"
+#include "stack/log.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "lwip/inet_chksum.h"
+#include "lwip/init.h"
+#include "lwip/ip.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
+
+#define TICK        (TCP_TMR_INTERVAL * SMX_MS)
+#define REASSEMBLY  (60 * SMX_SEC) /* how long fragments may be waited for after the last packet */
+#define TICKS_PER_S (1000 / TCP_TMR_INTERVAL)
+#define PORT_FIRST  32768 /* net.ipv4.ip_local_port_range */
+#define PORT_LAST   60999
+
+struct smx_netif {
+    struct netif lwip;
+    struct smx_loop *loop;
+    struct smx_link link;
+    const struct smx_netif_ops *ops;
+    void *ops_ctx;
+    struct smx_timer timer;
+    unsigned ticks;
+    smx_ns last_packet;
+    bool up;
+    struct smx_control_addr ipv4, ipv6;
+};
+
+static struct smx_netif *the_netif;
+static uint32_t clock_offset; /* lwIP's clock is visible in TCP timestamps: it must not tell our uptime */
+
+/* --- what lwIP asks its platform for ------------------------------------------------------------------------------ */
+
+static size_t memory_used;
+
+static void *counted(void *p)
+{
+    if (p)
+        memory_used += malloc_usable_size(p);
+    return p;
+}
+
+void *smx_lwip_malloc(size_t size)
+{
+    return memory_used + size > SMX_TCPIP_MEMORY_MAX ? NULL : counted(malloc(size));
+}
+
+void *smx_lwip_calloc(size_t count, size_t size)
+{
+    if (size && count > SMX_TCPIP_MEMORY_MAX / size)
+        return NULL;
+    return memory_used + count * size > SMX_TCPIP_MEMORY_MAX ? NULL : counted(calloc(count, size));
+}
+
+void smx_lwip_free(void *p)
+{
+    if (p)
+        memory_used -= malloc_usable_size(p);
+    free(p);
+}
+
+uint32_t smx_lwip_random(void)
+{
+    return (uint32_t)smx_random_u64(&smx_random_system);
+}
+
+_Noreturn void smx_lwip_assert(const char *text, int line)
+{
+    smx_error("lwIP is broken: %s (line %d)", text, line);
+    abort();
+}
+
+u32_t sys_now(void)
+{
+    smx_ns now = the_netif ? smx_loop_now(the_netif->loop) : 0;
+    return (u32_t)(now / SMX_MS) + clock_offset;
+}
+
+uint16_t smx_random_port(void)
+{
+    return (uint16_t)(PORT_FIRST + smx_random_below(&smx_random_system, PORT_LAST - PORT_FIRST + 1));
+}
+
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
+
+void smx_addr_to_lwip(ip_addr_t *to, const struct smx_control_addr *from)
+{
+    memset(to, 0, sizeof(*to));
+    if (from->family == 6) {
+        IP_SET_TYPE(to, IPADDR_TYPE_V6);
+        memcpy(ip_2_ip6(to)->addr, from->ip, 16);
+    } else {
+        IP_SET_TYPE(to, IPADDR_TYPE_V4);
+        memcpy(&ip_2_ip4(to)->addr, from->ip, 4);
+    }
+}
+
+bool smx_addr_same_ip(const struct smx_control_addr *a, const struct smx_control_addr *b)
+{
+    return a->family == b->family && !memcmp(a->ip, b->ip, a->family == 6 ? 16 : 4);
+}
+
+struct smx_control_addr smx_netif_address(const struct smx_netif *netif, uint8_t family)
+{
+    return family == 6 ? netif->ipv6 : netif->ipv4;
+}
+
+/* --- down --------------------------------------------------------------------------------------------------------- */
+
+static void finish_ipv4(uint8_t *packet)
+{
+    size_t header = (packet[0] & 15u) * 4u;
+    smx_put_be16(packet + 4, (uint16_t)smx_lwip_random());
+    smx_put_be16(packet + 10, 0);
+    uint16_t sum = inet_chksum(packet, (u16_t)header); /* in memory order */
+    memcpy(packet + 10, &sum, 2);
+}
+
+static err_t output(struct netif *lwip, struct pbuf *p)
+{
+    struct smx_netif *netif = lwip->state;
+    uint8_t packet[SMX_IP_PACKET_MAX];
+    if (p->tot_len > sizeof(packet))
+        return ERR_VAL;
+    size_t len = pbuf_copy_partial(p, packet, p->tot_len, 0);
+    if (packet[0] >> 4 == 4)
+        finish_ipv4(packet);
+    enum smx_err err = netif->link.send(netif->link.ctx, packet, len, len <= SMX_INTERACTIVE_MAX);
+    return err ? ERR_WOULDBLOCK : ERR_OK;
+}
+
+static err_t output_ipv4(struct netif *lwip, struct pbuf *p, const ip4_addr_t *to)
+{
+    (void)to;
+    return output(lwip, p);
+}
+
+static err_t output_ipv6(struct netif *lwip, struct pbuf *p, const ip6_addr_t *to)
+{
+    (void)to;
+    return output(lwip, p);
+}
+
+void smx_netif_writable(struct smx_netif *netif)
+{
+    if (netif->ops)
+        netif->ops->writable(netif->ops_ctx);
+}
+
+/* --- up ----------------------------------------------------------------------------------------------------------- */
+
+/* What Linux reports to a socket for an ICMP destination-unreachable code (its table icmp_err_convert). */
+static int icmp4_errno(uint8_t code)
+{
+    static const int table[] = {ENETUNREACH,  EHOSTUNREACH, ENOPROTOOPT,  ECONNREFUSED, 0,
+                                EOPNOTSUPP,   ENETUNREACH,  EHOSTDOWN,    ENONET,       ENETUNREACH,
+                                EHOSTUNREACH, ENETUNREACH,  EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH,
+                                EHOSTUNREACH};
+    return code < sizeof(table) / sizeof(table[0]) ? table[code] : EHOSTUNREACH;
+}
+
+/* Its table tab_unreach for ICMPv6. */
+static int icmp6_errno(uint8_t code)
+{
+    static const int table[] = {ENETUNREACH, EACCES, EHOSTUNREACH, EHOSTUNREACH, ECONNREFUSED, EACCES, EACCES};
+    return code < sizeof(table) / sizeof(table[0]) ? table[code] : EHOSTUNREACH;
+}
+
+/* The start of our own packet, quoted in an ICMP error. */
+static bool read_quoted(const struct smx_netif *netif, struct smx_reader *r, unsigned version,
+                        struct smx_unreachable *u)
+{
+    const struct smx_control_addr *own = version == 4 ? &netif->ipv4 : &netif->ipv6;
+    uint8_t from[16] = {0};
+    size_t ip = version == 4 ? 4 : 16;
+    u->remote.family = (uint8_t)version;
+    uint8_t first = smx_read_u8(r);
+    if (version == 4) {
+        smx_read(r, 8);
+        u->protocol = smx_read_u8(r);
+        smx_read(r, 2);
+    } else {
+        smx_read(r, 5);
+        u->protocol = smx_read_u8(r);
+        smx_read(r, 1);
+    }
+    smx_read_copy(r, from, ip);
+    smx_read_copy(r, u->remote.ip, ip);
+    if (version == 4) {
+        if ((first & 15u) < 5)
+            return false;
+        smx_read(r, (first & 15u) * 4u - 20);
+    }
+    u->local_port = smx_read_be16(r);
+    u->remote.port = smx_read_be16(r);
+    u->seq = smx_read_be32(r);
+    return !r->bad && first >> 4 == version && own->family && !memcmp(from, own->ip, ip) &&
+           (u->protocol == IPPROTO_TCP || u->protocol == IPPROTO_UDP);
+}
+
+static void read_icmp_error(struct smx_netif *netif, const uint8_t *message, size_t len, unsigned version)
+{
+    struct smx_reader r = smx_reader(message, len);
+    struct smx_unreachable u = {0};
+    uint8_t type = smx_read_u8(&r), code = smx_read_u8(&r);
+    smx_read(&r, 6); /* checksum, unused */
+    if (type != (version == 4 ? 3 : 1))
+        return;
+    u.error = version == 4 ? icmp4_errno(code) : icmp6_errno(code);
+    if (u.error && read_quoted(netif, &r, version, &u) && netif->ops)
+        netif->ops->unreachable(netif->ops_ctx, &u);
+}
+
+/* False: lwIP shall not see this packet. */
+static bool look_at_icmp(struct smx_netif *netif, const uint8_t *packet, size_t len)
+{
+    if (packet[0] >> 4 == 4) {
+        size_t header = (packet[0] & 15u) * 4u;
+        bool fragment = (smx_be16(packet + 6) & 0x3fff) != 0;
+        if (packet[9] == IPPROTO_ICMP && !fragment && len >= header + 8 &&
+            !inet_chksum(packet + header, (u16_t)(len - header)))
+            read_icmp_error(netif, packet + header, len - header, 4);
+        return true;
+    }
+    if (packet[6] != IPPROTO_ICMPV6)
+        return true;
+    uint8_t type = len > 40 ? packet[40] : 255;
+    read_icmp_error(netif, packet + 40, len - 40, 6);
+    return type <= 4 || type == 128 || type == 129;
+}
+
+void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len)
+{
+    if (len > SMX_IP_PACKET_MAX || len < 20 || !netif->up)
+        return;
+    unsigned version = packet[0] >> 4;
+    if ((version != 4 && version != 6) || (version == 6 && len < 40) || !look_at_icmp(netif, packet, len))
+        return;
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+    if (!p)
+        return; /* as if the network had lost it */
+    memcpy(p->payload, packet, len);
+    netif->last_packet = smx_loop_now(netif->loop);
+    if (netif->lwip.input(p, &netif->lwip) != ERR_OK)
+        pbuf_free(p);
+    smx_netif_busy(netif);
+}
+
+/* --- time --------------------------------------------------------------------------------------------------------- */
+
+static bool anything_to_time(const struct smx_netif *netif, smx_ns now)
+{
+    return tcp_active_pcbs || tcp_tw_pcbs || now - netif->last_packet < REASSEMBLY;
+}
+
+static void tick(struct smx_timer *timer, smx_ns now)
+{
+    struct smx_netif *netif = (struct smx_netif *)((char *)timer - offsetof(struct smx_netif, timer));
+    tcp_tmr();
+    if (++netif->ticks % TICKS_PER_S == 0) {
+        ip_reass_tmr();
+        ip6_reass_tmr();
+    }
+    if (netif->ops)
+        netif->ops->tick(netif->ops_ctx, now);
+    if (anything_to_time(netif, now))
+        smx_timer_set(netif->loop, &netif->timer, now + TICK);
+}
+
+void smx_netif_busy(struct smx_netif *netif)
+{
+    smx_ns now = smx_loop_now(netif->loop);
+    if (!netif->timer.armed && anything_to_time(netif, now))
+        smx_timer_set(netif->loop, &netif->timer, now + TICK);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static err_t init_interface(struct netif *lwip)
+{
+    lwip->name[0] = 's';
+    lwip->name[1] = 'm';
+    lwip->mtu = SMX_MTU_DEFAULT;
+    lwip->output = output_ipv4;
+    lwip->output_ip6 = output_ipv6;
+    return ERR_OK;
+}
+
+struct smx_netif *smx_netif_new(struct smx_loop *loop, const struct smx_link *link)
+{
+    static bool initialised;
+    struct smx_netif *netif = the_netif ? NULL : calloc(1, sizeof(*netif));
+    if (!netif)
+        return NULL;
+    the_netif = netif;
+    netif->loop = loop;
+    netif->link = *link;
+    netif->timer.fire = tick;
+    netif->last_packet = -REASSEMBLY;
+    clock_offset = smx_lwip_random();
+    if (!initialised)
+        lwip_init();
+    initialised = true;
+    netif_add_noaddr(&netif->lwip, netif, init_interface, ip_input);
+    netif_set_default(&netif->lwip);
+    return netif;
+}
+
+void smx_netif_listen(struct smx_netif *netif, const struct smx_netif_ops *ops, void *ctx)
+{
+    netif->ops = ops;
+    netif->ops_ctx = ctx;
+}
+
+static void drop_connections(void)
+{
+    while (tcp_active_pcbs) {
+        tcp_err(tcp_active_pcbs, NULL);
+        tcp_abandon(tcp_active_pcbs, 0);
+    }
+    while (tcp_tw_pcbs)
+        tcp_abandon(tcp_tw_pcbs, 0);
+    while (tcp_bound_pcbs)
+        tcp_abandon(tcp_bound_pcbs, 0);
+}
+
+void smx_netif_free(struct smx_netif *netif)
+{
+    if (!netif)
+        return;
+    drop_connections();
+    smx_timer_set(netif->loop, &netif->timer, SMX_NEVER);
+    for (unsigned i = 0; i < 2 * IP_REASS_MAXAGE + 2 * IPV6_REASS_MAXAGE; i++) {
+        ip_reass_tmr(); /* age what waits for fragments */
+        ip6_reass_tmr();
+    }
+    netif_remove(&netif->lwip);
+    the_netif = NULL;
+    free(netif);
+}
+
+struct smx_loop *smx_netif_loop(const struct smx_netif *netif)
+{
+    return netif->loop;
+}
+
+const struct smx_link *smx_netif_link(const struct smx_netif *netif)
+{
+    return &netif->link;
+}
+
+void smx_netif_up(struct smx_netif *netif, const uint8_t ipv4[static 4], const uint8_t ipv6[static 16], uint16_t mtu)
+{
+    static const uint8_t none[16];
+    netif->ipv4 = (struct smx_control_addr){.family = 4};
+    netif->ipv6 = (struct smx_control_addr){.family = memcmp(ipv6, none, 16) ? 6 : 0};
+    memcpy(netif->ipv4.ip, ipv4, 4);
+    memcpy(netif->ipv6.ip, ipv6, 16);
+
+    ip_addr_t own;
+    ip4_addr_t mask = {PP_HTONL(0xffffffffu)}, gateway = {0};
+    smx_addr_to_lwip(&own, &netif->ipv4);
+    netif_set_addr(&netif->lwip, ip_2_ip4(&own), &mask, &gateway);
+    if (netif->ipv6.family) {
+        smx_addr_to_lwip(&own, &netif->ipv6);
+        netif_ip6_addr_set(&netif->lwip, 0, ip_2_ip6(&own));
+    }
+    netif_ip6_addr_set_state(&netif->lwip, 0, netif->ipv6.family ? IP6_ADDR_PREFERRED : IP6_ADDR_INVALID);
+    netif->lwip.mtu = mtu >= 1280 && mtu < SMX_MTU_DEFAULT ? mtu : SMX_MTU_DEFAULT;
+    netif_set_up(&netif->lwip);
+    netif_set_link_up(&netif->lwip);
+    netif->up = true;
+}
+
+void smx_netif_down(struct smx_netif *netif)
+{
+    netif->up = false;
+}
+
+bool smx_netif_is_up(const struct smx_netif *netif)
+{
+    return netif->up;
+}

@@ -1,0 +1,76 @@
+/*
+ * lwIP on the tunnel: the one network interface, its timers, its memory, its randomness. Below it is a link that takes
+ * and gives IP packets (the tunnel, or a test); above it are flows (flow.h) and the resolver's sockets.
+ *
+ * lwIP keeps its state in globals: at most one smx_netif per process at a time, used from one thread.
+ */
+#ifndef SMX_TCPIP_NETIF_H
+#define SMX_TCPIP_NETIF_H
+
+#include "stack/control.h"
+#include "stack/loop/loop.h"
+
+#include "lwip/ip_addr.h"
+
+#define SMX_IP_PACKET_MAX    1500 /* largest IP packet in either direction */
+#define SMX_MTU_DEFAULT      1420 /* exits before IPR v10 (spec 04 section 11) */
+#define SMX_INTERACTIVE_MAX  640  /* packets up to this go before bulk: two SURBs still fit beside them */
+#define SMX_TCPIP_MEMORY_MAX ((size_t)256 << 20) /* all segments and queues of all flows */
+
+struct smx_link {
+    void *ctx;
+    /* One IP packet for the exit. Anything but SMX_OK: not taken; smx_netif_writable will be called. */
+    enum smx_err (*send)(void *ctx, const uint8_t *packet, size_t len, bool interactive);
+    /* Receive window that all flows may advertise in total, and what they would like to have (spec 07 section 8). */
+    size_t (*window)(void *ctx);
+    void (*want_window)(void *ctx, size_t bytes);
+    /* Round trip to the exit, 0: unknown. */
+    smx_ns (*rtt)(void *ctx);
+};
+
+/* An ICMP error about a packet we sent, already translated to what Linux would tell the socket. */
+struct smx_unreachable {
+    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+    uint16_t local_port;
+    struct smx_control_addr remote;
+    uint32_t seq; /* TCP */
+    int error;    /* errno */
+};
+
+struct smx_netif_ops {
+    void (*unreachable)(void *ctx, const struct smx_unreachable *what);
+    /* Every SMX_NETIF_TICK while something is connected. */
+    void (*tick)(void *ctx, smx_ns now);
+    /* The link takes packets again. */
+    void (*writable)(void *ctx);
+};
+
+struct smx_netif;
+/* NULL: out of memory, or there is one already. ops may be set later. */
+struct smx_netif *smx_netif_new(struct smx_loop *loop, const struct smx_link *link);
+void smx_netif_listen(struct smx_netif *netif, const struct smx_netif_ops *ops, void *ctx);
+/* Drops what is left of connections; sends nothing. */
+void smx_netif_free(struct smx_netif *netif);
+
+struct smx_loop *smx_netif_loop(const struct smx_netif *netif);
+const struct smx_link *smx_netif_link(const struct smx_netif *netif);
+
+/* The tunnel is ready with these addresses. */
+void smx_netif_up(struct smx_netif *netif, const uint8_t ipv4[static 4], const uint8_t ipv6[static 16], uint16_t mtu);
+void smx_netif_down(struct smx_netif *netif);
+bool smx_netif_is_up(const struct smx_netif *netif);
+/* Our own address of that family (4 or 6), port 0; family 0 when there is none yet. */
+struct smx_control_addr smx_netif_address(const struct smx_netif *netif, uint8_t family);
+
+/* One packet from the exit; malformed ones are dropped. */
+void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len);
+void smx_netif_writable(struct smx_netif *netif);
+/* Starts the timers if lwIP has something to time; to be called after connecting. */
+void smx_netif_busy(struct smx_netif *netif);
+
+/* Random port of the range Linux uses for its own connections. */
+uint16_t smx_random_port(void);
+void smx_addr_to_lwip(ip_addr_t *to, const struct smx_control_addr *from);
+bool smx_addr_same_ip(const struct smx_control_addr *a, const struct smx_control_addr *b);
+
+#endif
