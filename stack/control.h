@@ -23,9 +23,16 @@
  *   connect(D): OPEN {id, D, nonblocking}                 ->  policy; remembers id -> D; reply errno (EACCES, ...)
  *               unix connect to \0<name>/s                    accepts, reads the peer's name, finds id
  *               fills its send buffer with `filler` bytes, until EAGAIN: POLLOUT is off
+ *               SETOPT {id, ...}, if any were set before
  *               ARMED {id, filler}                        ->  starts the TCP connect in lwIP; reply 0 at once
- *               blocking: poll(POLLOUT), then ERROR {id}      established: reads exactly `filler` bytes -> POLLOUT
- *               non-blocking: EINPROGRESS                     failed: remembers errno, closes its end -> POLLERR|POLLHUP
+ *               non-blocking: EINPROGRESS                     established: reads exactly `filler` bytes -> POLLOUT
+ *               blocking: WAIT {id}                           failed: remembers errno, closes its end -> POLLERR|POLLHUP
+ *                                                             then answers WAIT
+ * Waiting in recv(2) on the control connection, not in poll(2), gives connect(2) the kernel's own rules for signals,
+ * SA_RESTART and SO_SNDTIMEO. A shim that hangs up while it waits has given up waiting, not the attempt.
+ *
+ * A socket's record outlives the data connection (its errno is asked for after the engine has closed its end), so
+ * records without one are kept in a bounded list, the oldest go first. A socket the engine does not know is NEW.
  */
 #ifndef SMX_STACK_CONTROL_H
 #define SMX_STACK_CONTROL_H
@@ -41,9 +48,9 @@
 
 enum smx_control_op {
     SMX_CTL_HELLO = 1, /* reply: addresses of the tunnel, waits until the tunnel is ready or failed */
-    SMX_CTL_OPEN,      /* arg: SMX_OPEN_* ; addr: destination; local: bound address (port 0: any) */
+    SMX_CTL_OPEN,      /* arg: SMX_OPEN_*; addr: destination; local: bound address (port 0: any); does not wait */
     SMX_CTL_ARMED,     /* arg: filler bytes */
-    SMX_CTL_STATE,     /* reply: arg = enum smx_socket_state, local, addr = peer */
+    SMX_CTL_STATE,     /* reply: arg = enum smx_socket_state, local, addr = peer (when they are known) */
     SMX_CTL_ERROR,     /* reply: arg = pending SO_ERROR, cleared by asking */
     SMX_CTL_BIND,      /* local: wanted address; reply: local = the address got, or EADDRINUSE, EADDRNOTAVAIL */
     SMX_CTL_SETOPT,    /* level, option, data */
@@ -54,11 +61,21 @@ enum smx_control_op {
     SMX_CTL_DRAIN,     /* reply comes when everything written by the caller's process was acknowledged, or after 10 s */
     SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
     SMX_CTL_STOP,      /* `mixify down`: same user only */
+    SMX_CTL_WAIT,      /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
 };
 
 enum smx_open_flags { SMX_OPEN_NONBLOCK = 1 };
 
-enum smx_socket_state { SMX_SOCKET_NEW, SMX_SOCKET_CONNECTING, SMX_SOCKET_CONNECTED, SMX_SOCKET_CLOSED };
+enum smx_socket_state {
+    SMX_SOCKET_NEW,
+    SMX_SOCKET_CONNECTING,
+    SMX_SOCKET_CONNECTED, /* until both ends are closed or reset: a half-closed socket is connected */
+    SMX_SOCKET_CLOSED,    /* was connected */
+    SMX_SOCKET_FAILED,    /* never was: the attempt ended with an error */
+};
+
+/* GETOPT with this level: the ioctl of that number; SIOCOUTQ: bytes written by the program and not yet acknowledged. */
+#define SMX_LEVEL_IOCTL (-1)
 
 struct smx_control_addr {
     uint8_t family; /* 0: none, 4, 6 */
