@@ -26,7 +26,7 @@
  *               SETOPT {id, ...}, if any were set before
  *               ARMED {id, filler}                        ->  starts the TCP connect in lwIP; reply 0 at once
  *               non-blocking: EINPROGRESS                     established: reads exactly `filler` bytes -> POLLOUT
- *               blocking: WAIT {id}                           failed: remembers errno, closes its end -> POLLERR|POLLHUP
+ *               blocking: WAIT {id}                           failed: remembers errno, closes its end -> ERR|HUP
  *                                                             then answers WAIT
  * Waiting in recv(2) on the control connection, not in poll(2), gives connect(2) the kernel's own rules for signals,
  * SA_RESTART and SO_SNDTIMEO. A shim that hangs up while it waits has given up waiting, not the attempt.
@@ -39,11 +39,11 @@
 
 #include <stdint.h>
 
-#define SMX_CONTROL_VERSION   1
-#define SMX_CONTROL_NAME_MAX  64  /* engine name with terminator; names are "smolmix-" + hex digits */
-#define SMX_SOCKET_ID_LEN     8
-#define SMX_CONTROL_ADDRS_MAX 32
-#define SMX_CONTROL_DATA_MAX  1024
+#define SMX_CONTROL_VERSION    1
+#define SMX_CONTROL_NAME_MAX   64 /* engine name with terminator; names are "smolmix-" + hex digits */
+#define SMX_SOCKET_ID_LEN      8
+#define SMX_CONTROL_ADDRS_MAX  32
+#define SMX_CONTROL_DATA_MAX   1024
 #define SMX_CONTROL_FILLER_MAX (1u << 20)
 
 enum smx_control_op {
@@ -80,7 +80,7 @@ enum smx_socket_state {
 struct smx_control_addr {
     uint8_t family; /* 0: none, 4, 6 */
     uint8_t pad;
-    uint16_t port;  /* host order */
+    uint16_t port; /* host order */
     uint32_t scope;
     uint8_t ip[16]; /* IPv4: first four */
 };
