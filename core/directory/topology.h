@@ -50,5 +50,8 @@ uint8_t smx_rotation_tag(uint32_t rotation_id);
  * section 9). SMX_E_NO_ROUTE when a layer is empty or the gateway unknown. */
 enum smx_err smx_topology_route(struct smx_route *route, const struct smx_topology *topology,
                                 const uint8_t egress[static 32], smx_ns delay_mean, const struct smx_random *random);
+/* The same towards a gateway of this topology that was looked up before (a client sends thousands to the same one). */
+enum smx_err smx_topology_route_to(struct smx_route *route, const struct smx_topology *topology,
+                                   const struct smx_node *egress, smx_ns delay_mean, const struct smx_random *random);
 
 #endif

@@ -13,14 +13,14 @@
 #include <stdint.h>
 
 /* Regular packets (02 section 5.1); other size classes derive from the plaintext size the same way. */
-#define SMX_FRAGMENT_LEN     1611
-#define SMX_FRAGMENT_DATA    1604 /* payload of an unlinked fragment */
-#define SMX_FRAGMENT_LINKED  1601 /* payload of a linked one */
-#define SMX_SET_MAX          255  /* fragments per set */
-#define SMX_FRAGMENT_ID      5
+#define SMX_FRAGMENT_LEN    1611
+#define SMX_FRAGMENT_DATA   1604 /* payload of an unlinked fragment */
+#define SMX_FRAGMENT_LINKED 1601 /* payload of a linked one */
+#define SMX_SET_MAX         255  /* fragments per set */
+#define SMX_FRAGMENT_ID     5
 
 struct smx_fragment_id {
-    uint32_t set; /* 1..2^31-1; 0 is reserved for cover */
+    uint32_t set;  /* 1..2^31-1; 0 is reserved for cover */
     uint8_t index; /* 1-based */
 };
 void smx_fragment_id_write(uint8_t out[static SMX_FRAGMENT_ID], struct smx_fragment_id id);
@@ -30,7 +30,7 @@ enum smx_err smx_fragment_id_read(struct smx_fragment_id *id, const uint8_t byte
 struct smx_fragment_header {
     struct smx_fragment_id id;
     uint8_t total;
-    uint32_t linked; /* 0: unlinked */
+    uint32_t linked;  /* 0: unlinked */
     bool linked_next; /* `linked` is the next set, else the previous one */
 };
 /* Header length 7 or 10 in *header_len. */
@@ -47,25 +47,32 @@ enum smx_err smx_split_plan(struct smx_split *split, size_t len, size_t fragment
 uint32_t smx_set_id_random(const struct smx_random *random);
 /* Writes fragment number `i` (0-based over the whole message), exactly fragment_len bytes, padding included.
  * set_ids: one id per set of the plan. */
-struct smx_fragment_id smx_split_write(uint8_t *out, const struct smx_split *split, const uint32_t *set_ids,
-                                       uint32_t i, const uint8_t *message);
+struct smx_fragment_id smx_split_write(uint8_t *out, const struct smx_split *split, const uint32_t *set_ids, uint32_t i,
+                                       const uint8_t *message);
 
 /* Cuts at the last byte 0x01 (02 section 5.2). */
 enum smx_err smx_unpad(size_t *len, const uint8_t *padded, size_t padded_len);
 
-/* --- reassembly ---------------------------------------------------------------------------------------------------- */
+/* --- reassembly ----------------------------------------------------------------------------------------------------
+ */
 
-#define SMX_MESSAGE_MAX        (4u << 20)    /* longest serialised message accepted or sent */
-#define SMX_REASSEMBLY_MAX     (16u << 20)   /* bytes held for incomplete messages; oldest sets go first */
+#define SMX_MESSAGE_MAX        (4u << 20)      /* longest serialised message accepted or sent */
+#define SMX_MESSAGE_SETS_MAX   11              /* sets it takes in regular packets */
+#define SMX_REASSEMBLY_MAX     (16u << 20)     /* bytes held for incomplete messages; oldest sets go first */
 #define SMX_REASSEMBLY_TIMEOUT (120 * SMX_SEC) /* incomplete set without a new fragment */
-#define SMX_FINISHED_MAX       8192          /* remembered finished sets, oldest forgotten first */
+#define SMX_FINISHED_MAX       32768           /* remembered finished sets, oldest forgotten first */
+#define SMX_FINISHED_AGE       (600 * SMX_SEC) /* and none longer than this: ids are few enough to come again */
 
 struct smx_reassembly;
-struct smx_reassembly *smx_reassembly_new(void);
-void smx_reassembly_free(struct smx_reassembly *reassembly);
-/* Takes one decrypted fragment. When it completes a message, *message (to be freed by the caller with free()) and *len
- * get the unpadded serialised NymMessage; otherwise *message is NULL. Errors: the fragment was dropped, and why. */
-enum smx_err smx_reassembly_add(struct smx_reassembly *reassembly, smx_ns now, const uint8_t *fragment, size_t len,
-                                uint8_t **message, size_t *message_len);
+struct smx_reassembly *smx_reassembly_new(const struct smx_random *random);
+void smx_reassembly_free(struct smx_reassembly *reassembly); /* NULL allowed */
+/* Takes one decrypted fragment. `origin` tells apart the keys it was encrypted for: only fragments of one origin form a
+ * message. When this one completes a message, *message and *message_len get the unpadded serialised NymMessage, which
+ * lies in the fragment or in the reassembly and is valid until the next call; otherwise *message is NULL. Errors: the
+ * fragment was dropped, and why; SMX_E_REPLAY: its message or itself was there before. */
+enum smx_err smx_reassembly_add(struct smx_reassembly *reassembly, smx_ns now, uint32_t origin, const uint8_t *fragment,
+                                size_t len, const uint8_t **message, size_t *message_len);
+/* Bytes held for incomplete messages now, at most SMX_REASSEMBLY_MAX. */
+size_t smx_reassembly_held(const struct smx_reassembly *reassembly);
 
 #endif
