@@ -7,7 +7,8 @@
  * answered with the same pair. Packets from a client go out when their source address belongs to any client; packets
  * for a client are bundled and leave when the bundle is full or at the next tick of the client's 20 ms timer.
  *
- * Not thread-safe; callbacks must not free the exit. Bounded: SMX_IPR_EXIT_CLIENTS clients, one bundle each.
+ * Not thread-safe. Callbacks may call smx_ipr_exit_packet but no other function here. Bounded: SMX_IPR_EXIT_CLIENTS
+ * clients, one bundle each.
  */
 #ifndef SMX_IPR_EXIT_H
 #define SMX_IPR_EXIT_H
