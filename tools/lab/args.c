@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char help[] =
     "Usage: smolmix-lab [options]\n"
@@ -17,7 +18,7 @@ static const char help[] =
     "  --listen ADDR       IPv4 address to listen on and to announce (127.0.0.1)\n"
     "  --port-base N       directory on N, gateways on N+1 and N+2, mix ports of nodes 1 to 5 on N+3 to N+7\n"
     "                      (free ports)\n"
-    "  --gateways 1|2      2: node 5 is the exit's gateway and only node 4 serves clients (1)\n"
+    "  --gateways 1|2      2: clients may enter at node 4 or 5, and the exit is at node 5 (1)\n"
     "  --exit slirp|tun    NAT in user space, or a TUN device and the kernel, as root (slirp)\n"
     "  --ipr-version 9|10  protocol of the exit (9)\n"
     "  --delay-scale X     multiply the mixing delays that packets ask for (1)\n"
@@ -216,11 +217,20 @@ static const char *set_resolver(struct lab_options *o, const char *text)
 }
 
 static const struct option_value values[] = {
-    {"listen", set_listen},           {"port-base", set_port_base}, {"gateways", set_gateways},
-    {"exit", set_exit},               {"rtt", set_rtt},             {"ipr-version", set_ipr_version},
-    {"delay-scale", set_delay_scale}, {"jitter", set_jitter},       {"loss", set_loss},
-    {"seed", set_seed},               {"control", set_control},     {"lifeline", set_lifeline},
-    {"frames", set_frames},           {"resolver", set_resolver},
+    {"listen", set_listen},
+    {"port-base", set_port_base},
+    {"gateways", set_gateways},
+    {"exit", set_exit},
+    {"rtt", set_rtt},
+    {"ipr-version", set_ipr_version},
+    {"delay-scale", set_delay_scale},
+    {"jitter", set_jitter},
+    {"loss", set_loss},
+    {"seed", set_seed},
+    {"control", set_control},
+    {"lifeline", set_lifeline},
+    {"frames", set_frames},
+    {"resolver", set_resolver},
 };
 enum { VALUES = sizeof(values) / sizeof(values[0]), OPT_PRINT_ENV = OPT_FIRST + VALUES, OPT_HELP, OPT_VERSION };
 

@@ -75,12 +75,11 @@ struct lab_network {
     unsigned node_n; /* node[i].id == i + 1 */
     struct lab_node node[LAB_NODES_MAX];
     struct smx_client_keys ipr;
-    uint32_t epoch_id, rotation_id; /* at the start */
 };
 
 /* 05 section 12.3: epoch 1000 with 24 epochs per rotation is rotation 41, an odd one. */
-#define LAB_EPOCH          1000
-#define LAB_VALIDITY       24
-#define LAB_EPOCH_SECONDS  86400
+#define LAB_EPOCH         1000
+#define LAB_VALIDITY      24
+#define LAB_EPOCH_SECONDS 86400
 
 #endif
