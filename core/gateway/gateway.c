@@ -167,9 +167,10 @@ static void claim(struct smx_gateway *gw)
     send_text(gw, &text);
 }
 
+/* Claims that brought nothing are not repeated forever; then a packet is tried, and its refusal ends the session. */
 static void claim_if_low(struct smx_gateway *gw)
 {
-    if (gw->balance < SMX_BANDWIDTH_THRESHOLD && !gw->claim_open)
+    if (gw->balance < SMX_BANDWIDTH_THRESHOLD && !gw->claim_open && gw->claims < SMX_GATEWAY_CLAIMS_MAX)
         claim(gw);
 }
 
@@ -294,7 +295,8 @@ static void registered(struct smx_gateway *gw, smx_ns now)
 {
     gw->registration.registered = true;
     memcpy(gw->registration.shared_key, gw->key, sizeof(gw->key));
-    gw->registration.last_auth_time = unix_time(gw, now);
+    if (gw->registration.last_auth_time < unix_time(gw, now)) /* the gateway remembers our last login, too */
+        gw->registration.last_auth_time = unix_time(gw, now);
     gw->ops.save(gw->ctx, &gw->registration);
     welcome(gw, now, 0); /* 03 section 8: the balance counts as 0 after a registration */
 }

@@ -165,6 +165,7 @@ struct pair *pair_new(void)
         abort();
     smx_random_seeded_init(&pair->random, seed);
     smx_ed25519_from_seed(&pair->gateway_identity, gateway_seed);
+    memcpy(pair->expected_gateway, pair->gateway_identity.public, 32);
     smx_random_bytes(&pair->random.random, pair->keys.identity_seed, 32);
     smx_ed25519_from_seed(&client, pair->keys.identity_seed);
     memcpy(pair->keys.self.identity, client.public, 32);
@@ -189,8 +190,8 @@ void pair_connect_client(struct pair *pair)
     drain(&pair->up);
     drain(&pair->down);
     pair->state_n = 0;
-    pair->client = smx_gateway_new(&pair->keys, pair->gateway_identity.public, &pair->saved, &pair->random.random,
-                                   &client_ops, pair);
+    pair->client =
+        smx_gateway_new(&pair->keys, pair->expected_gateway, &pair->saved, &pair->random.random, &client_ops, pair);
     if (!pair->client)
         abort();
     smx_gateway_start(pair->client, pair->now, pair->unix_time);

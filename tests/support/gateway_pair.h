@@ -24,6 +24,7 @@ struct pair_queue {
 struct pair {
     struct smx_random_seeded random;
     struct smx_ed25519 gateway_identity;
+    uint8_t expected_gateway[32]; /* whom the client wants to talk to */
     struct smx_client_keys keys;
     struct smx_registration saved; /* the client's, as last saved */
     unsigned saves;
