@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,4 +82,13 @@ enum smx_err smx_url_parse(struct smx_url *url, const char *text, struct smx_fau
 {
     const char *wrong = smx_url_wrong(url, text);
     return wrong ? smx_fail(fault, SMX_E_CONFIG, "%s", wrong) : SMX_OK;
+}
+
+void smx_authority(char out[static SMX_AUTHORITY_MAX], const char *host, uint16_t port, bool tls)
+{
+    bool bracket = strchr(host, ':') != NULL;
+    char suffix[8] = "";
+    if (port != (tls ? 443 : 80))
+        snprintf(suffix, sizeof(suffix), ":%u", port);
+    snprintf(out, SMX_AUTHORITY_MAX, "%s%.255s%s%s", bracket ? "[" : "", host, bracket ? "]" : "", suffix);
 }
