@@ -87,10 +87,12 @@ static void frames_message(wslay_event_context_ptr frames, const struct wslay_ev
 {
     (void)frames;
     struct smx_ws *ws = ctx;
+    uint8_t none = 0;
     if (ws->freed || wslay_is_ctrl_frame(message->opcode))
         return;
-    /* wslay hands out its own heap copy, gone after this call: writable. */
-    ws->ops->message(ws->ctx, message->opcode == WSLAY_TEXT_FRAME, (uint8_t *)message->msg, message->msg_length);
+    /* wslay hands out its own heap copy, gone after this call: writable. It has none of an empty message. */
+    uint8_t *data = message->msg_length ? (uint8_t *)message->msg : &none;
+    ws->ops->message(ws->ctx, message->opcode == WSLAY_TEXT_FRAME, data, message->msg_length);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------------
