@@ -1,0 +1,43 @@
+/*
+ * The bounded hold that puts IP packets from the exit back in order before TCP sees them. Private to core/ipr.
+ * See reorder.c. Not thread-safe.
+ */
+#ifndef SMX_IPR_REORDER_H
+#define SMX_IPR_REORDER_H
+
+#include "core/base/random.h"
+#include "core/ipr/ipr.h"
+
+#define SMX_REORDER_WINDOW   4096          /* message numbers between the oldest gap and the newest message */
+#define SMX_REORDER_BYTES    (4u << 20)    /* held packets */
+#define SMX_REORDER_FLOWS    1024          /* TCP flows followed; the longest unused one goes first */
+#define SMX_REORDER_HOLD_MIN (50 * SMX_MS) /* the adaptive hold stays between this and SMX_IPR_REORDER_HOLD */
+#define SMX_REORDER_LEARN    256           /* displaced messages measured before the hold adapts */
+#define SMX_REORDER_BUCKET   (5 * SMX_MS)  /* resolution of that measurement */
+#define SMX_REORDER_BUCKETS  128
+
+struct smx_reorder;
+
+/* `deliver` gets each packet once; it may send packets but not call functions of this object. NULL: out of memory. */
+struct smx_reorder *smx_reorder_new(const struct smx_random *random,
+                                    void (*deliver)(void *ctx, smx_ns now, const uint8_t *packet, size_t len),
+                                    void *ctx);
+void smx_reorder_free(struct smx_reorder *reorder); /* NULL allowed; held packets are dropped */
+/* A new connection: forgets everything, the next message has number 1. */
+void smx_reorder_restart(struct smx_reorder *reorder);
+
+/* The bundle of one data message. */
+void smx_reorder_push(struct smx_reorder *reorder, smx_ns now, uint32_t number, const uint8_t *bundle, size_t len);
+smx_ns smx_reorder_deadline(const struct smx_reorder *reorder);
+void smx_reorder_run(struct smx_reorder *reorder, smx_ns now);
+
+struct smx_reorder_stats {
+    uint64_t held;    /* packets that had to wait */
+    uint64_t late;    /* messages that came after their gap was given up */
+    uint64_t expired; /* message numbers given up */
+    size_t bytes;     /* held now */
+    smx_ns hold;      /* current bound */
+};
+void smx_reorder_stats(const struct smx_reorder *reorder, struct smx_reorder_stats *stats);
+
+#endif
