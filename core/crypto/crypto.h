@@ -60,6 +60,10 @@ enum smx_err smx_gcm_siv_open(uint8_t *out, const uint8_t key[static 32], const 
 enum smx_err smx_x25519(uint8_t out[static 32], const uint8_t scalar[static 32], const uint8_t point[static 32])
     __attribute__((warn_unused_result));
 void smx_x25519_base(uint8_t out[static 32], const uint8_t scalar[static 32]);
+/* The same result as smx_x25519, three times as fast where the same point comes often (a node's, a recipient's key): a
+ * table of it is kept, 32 KiB each, at most SMX_FIXED_BASE_KEYS of them. Not for points that come once. */
+enum smx_err smx_x25519_fixed(uint8_t out[static 32], const uint8_t scalar[static 32], const uint8_t point[static 32])
+    __attribute__((warn_unused_result));
 
 struct smx_ed25519 {
     uint8_t seed[32];

@@ -58,6 +58,12 @@ void sphinx_mac(uint8_t out[static SPHINX_MAC], const uint8_t *expanded, const u
 enum smx_err sphinx_keys_plain(struct sphinx_keys *keys, const struct smx_route *route, const uint8_t x[static 32],
                                uint16_t version) __attribute__((warn_unused_result));
 
+/* The same keys for up to SMX_SPHINX_BATCH headers at once, hop by hop: one scalar multiplication per hop, by tables,
+ * and one inversion per hop for all headers. */
+enum smx_err sphinx_keys_fast(struct sphinx_keys *keys, const struct smx_route *routes,
+                              const struct smx_sphinx_seed *seeds, unsigned count, uint16_t version)
+    __attribute__((warn_unused_result));
+
 /* Routing information and MACs around given keys. The identifier is 16 zero bytes everywhere in Nym. */
 void sphinx_assemble(struct smx_sphinx_header *header, const struct smx_route *route,
                      const uint8_t identifier[static SPHINX_IDENTIFIER], const uint8_t *padding,

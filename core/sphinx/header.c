@@ -105,9 +105,26 @@ void smx_sphinx_seed_fill(struct smx_sphinx_seed *seed, unsigned hops, const str
         smx_random_bytes(random, seed->padding, SMX_SPHINX_MAX_PADDING - (size_t)SPHINX_STEP * (hops - 1));
 }
 
+enum smx_err smx_sphinx_headers_create(struct smx_sphinx_header *headers, const struct smx_route *routes,
+                                       const struct smx_sphinx_seed *seeds, unsigned count, uint16_t version)
+{
+    static const uint8_t zeros[SPHINX_IDENTIFIER];
+    struct sphinx_keys keys[SMX_SPHINX_BATCH];
+    if (count < 1 || count > SMX_SPHINX_BATCH)
+        return SMX_E_RANGE;
+    for (unsigned h = 0; h < count; h++) {
+        if (routes[h].n < 1 || routes[h].n > SMX_SPHINX_MAX_HOPS)
+            return SMX_E_RANGE;
+    }
+    enum smx_err err = sphinx_keys_fast(keys, routes, seeds, count, version);
+    for (unsigned h = 0; h < count && !err; h++)
+        sphinx_assemble(&headers[h], &routes[h], zeros, seeds[h].padding, &keys[h], version);
+    smx_wipe(keys, count * sizeof(*keys));
+    return err;
+}
+
 enum smx_err smx_sphinx_header_create(struct smx_sphinx_header *header, const struct smx_route *route,
                                       const struct smx_sphinx_seed *seed, uint16_t version)
 {
-    static const uint8_t zeros[SPHINX_IDENTIFIER];
-    return sphinx_header_create_plain(header, route, zeros, seed, version);
+    return smx_sphinx_headers_create(header, route, seed, 1, version);
 }

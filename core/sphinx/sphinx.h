@@ -58,6 +58,13 @@ enum smx_err smx_sphinx_header_create(struct smx_sphinx_header *header, const st
                                       const struct smx_sphinx_seed *seed, uint16_t version)
     __attribute__((warn_unused_result));
 
+/* `count` headers at once, with the same results, a tenth faster each: they share field inversions. count is 1 to
+ * SMX_SPHINX_BATCH; on an error none of the headers may be used. */
+#define SMX_SPHINX_BATCH 8
+enum smx_err smx_sphinx_headers_create(struct smx_sphinx_header *headers, const struct smx_route *routes,
+                                       const struct smx_sphinx_seed *seeds, unsigned count, uint16_t version)
+    __attribute__((warn_unused_result));
+
 /* packet[348 + payload_size] = header || encrypted payload. payload_size >= 33, msg_len <= payload_size - 17.
  * msg may lie inside packet (it is moved). */
 enum smx_err smx_sphinx_seal(uint8_t *packet, size_t payload_size, const struct smx_sphinx_header *header,

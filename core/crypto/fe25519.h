@@ -1,0 +1,128 @@
+/*
+ * Arithmetic modulo p = 2^255 - 19, constant-time, for the fixed-base tables (fixed_base.c). Private to core/crypto.
+ *
+ * A number is five limbs of 51 bits, least significant first: value = sum of v[i] * 2^(51 i). Limbs may exceed 51 bits,
+ * and a value has many forms; only fe25519_to_bytes gives the one canonical form. Two bounds keep the products from
+ * overflowing:
+ *
+ *     tight   limbs < 2^52   what multiplying, squaring, carrying and reading bytes give
+ *     loose   limbs < 2^54   what one addition or subtraction of tight numbers gives, and multiplication accepts
+ *
+ * With loose factors a column is at most (1 + 4 * 19) * 2^108 < 2^115, so a carry of its bits above 51 fits 64 bits.
+ */
+#ifndef SMX_CRYPTO_FE25519_H
+#define SMX_CRYPTO_FE25519_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifndef __SIZEOF_INT128__
+#error "core/crypto/fe25519.h needs a 64-bit target with 128-bit integers"
+#endif
+
+struct fe25519 {
+    uint64_t v[5];
+};
+
+#define FE25519_MASK ((UINT64_C(1) << 51) - 1)
+
+static const struct fe25519 fe25519_zero = {{0}}, fe25519_one = {{1}};
+
+/* 32 little-endian bytes, bit 255 ignored (RFC 7748); values from p up are reduced. */
+struct fe25519 fe25519_from_bytes(const uint8_t bytes[static 32]);
+void fe25519_to_bytes(uint8_t bytes[static 32], const struct fe25519 *a);
+bool fe25519_is_zero(const struct fe25519 *a);
+
+/* a^(p - 2): the inverse, and 0 for 0. */
+struct fe25519 fe25519_invert(const struct fe25519 *a);
+/* A square root of num / den, if there is one; which of the two is not specified. */
+bool fe25519_sqrt_ratio(struct fe25519 *root, const struct fe25519 *num, const struct fe25519 *den);
+
+/* tight -> loose, or loose when the sum of the limbs is known to stay below 2^54 */
+static inline struct fe25519 fe25519_add(const struct fe25519 *a, const struct fe25519 *b)
+{
+    struct fe25519 r;
+    for (int i = 0; i < 5; i++)
+        r.v[i] = a->v[i] + b->v[i];
+    return r;
+}
+
+/* a < 2^53 per limb, b tight -> loose. Adds 4 p, whose limbs are larger than any tight limb. */
+static inline struct fe25519 fe25519_sub(const struct fe25519 *a, const struct fe25519 *b)
+{
+    struct fe25519 r;
+    r.v[0] = a->v[0] + 4 * (FE25519_MASK - 18) - b->v[0];
+    for (int i = 1; i < 5; i++)
+        r.v[i] = a->v[i] + 4 * FE25519_MASK - b->v[i];
+    return r;
+}
+
+/* loose -> tight */
+static inline struct fe25519 fe25519_carry(const struct fe25519 *a)
+{
+    struct fe25519 r;
+    uint64_t carry = 0;
+    for (int i = 0; i < 5; i++) {
+        carry += a->v[i];
+        r.v[i] = carry & FE25519_MASK;
+        carry >>= 51;
+    }
+    r.v[0] += 19 * carry;
+    return r;
+}
+
+/* Five columns of a product to a tight number: 2^255 = 19 (mod p) brings the last carry back to the front. */
+static inline struct fe25519 fe25519_reduce(unsigned __int128 c0, unsigned __int128 c1, unsigned __int128 c2,
+                                            unsigned __int128 c3, unsigned __int128 c4)
+{
+    struct fe25519 r;
+    c1 += (uint64_t)(c0 >> 51);
+    c2 += (uint64_t)(c1 >> 51);
+    c3 += (uint64_t)(c2 >> 51);
+    c4 += (uint64_t)(c3 >> 51);
+    r.v[0] = ((uint64_t)c0 & FE25519_MASK) + 19 * (uint64_t)(c4 >> 51);
+    r.v[1] = ((uint64_t)c1 & FE25519_MASK) + (r.v[0] >> 51);
+    r.v[0] &= FE25519_MASK;
+    r.v[2] = (uint64_t)c2 & FE25519_MASK;
+    r.v[3] = (uint64_t)c3 & FE25519_MASK;
+    r.v[4] = (uint64_t)c4 & FE25519_MASK;
+    return r;
+}
+
+/* loose, loose -> tight */
+static inline struct fe25519 fe25519_mul(const struct fe25519 *a, const struct fe25519 *b)
+{
+    typedef unsigned __int128 wide;
+    const uint64_t *x = a->v, *y = b->v;
+    const uint64_t y1 = 19 * y[1], y2 = 19 * y[2], y3 = 19 * y[3], y4 = 19 * y[4];
+    wide c0 = (wide)x[0] * y[0] + (wide)x[1] * y4 + (wide)x[2] * y3 + (wide)x[3] * y2 + (wide)x[4] * y1;
+    wide c1 = (wide)x[0] * y[1] + (wide)x[1] * y[0] + (wide)x[2] * y4 + (wide)x[3] * y3 + (wide)x[4] * y2;
+    wide c2 = (wide)x[0] * y[2] + (wide)x[1] * y[1] + (wide)x[2] * y[0] + (wide)x[3] * y4 + (wide)x[4] * y3;
+    wide c3 = (wide)x[0] * y[3] + (wide)x[1] * y[2] + (wide)x[2] * y[1] + (wide)x[3] * y[0] + (wide)x[4] * y4;
+    wide c4 = (wide)x[0] * y[4] + (wide)x[1] * y[3] + (wide)x[2] * y[2] + (wide)x[3] * y[1] + (wide)x[4] * y[0];
+    return fe25519_reduce(c0, c1, c2, c3, c4);
+}
+
+/* loose -> tight */
+static inline struct fe25519 fe25519_square(const struct fe25519 *a)
+{
+    typedef unsigned __int128 wide;
+    const uint64_t *x = a->v;
+    const uint64_t d0 = 2 * x[0], d1 = 2 * x[1], d2 = 2 * x[2];
+    const uint64_t x3 = 19 * x[3], x4 = 19 * x[4], e4 = 2 * x4;
+    wide c0 = (wide)x[0] * x[0] + (wide)x[1] * e4 + (wide)d2 * x3;
+    wide c1 = (wide)d0 * x[1] + (wide)x[2] * e4 + (wide)x[3] * x3;
+    wide c2 = (wide)d0 * x[2] + (wide)x[1] * x[1] + (wide)x[3] * e4;
+    wide c3 = (wide)d0 * x[3] + (wide)d1 * x[2] + (wide)x[4] * x4;
+    wide c4 = (wide)d0 * x[4] + (wide)d1 * x[3] + (wide)x[2] * x[2];
+    return fe25519_reduce(c0, c1, c2, c3, c4);
+}
+
+/* a = b where mask is all ones, unchanged where it is zero. */
+static inline void fe25519_select(struct fe25519 *a, const struct fe25519 *b, uint64_t mask)
+{
+    for (int i = 0; i < 5; i++)
+        a->v[i] ^= mask & (a->v[i] ^ b->v[i]);
+}
+
+#endif
