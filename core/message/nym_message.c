@@ -134,9 +134,8 @@ size_t smx_plain_write(uint8_t *out, size_t cap, const uint8_t *data, size_t len
     return written(&w);
 }
 
-size_t smx_repliable_write(uint8_t *out, size_t cap, const uint8_t sender_tag[static SMX_SENDER_TAG],
-                           enum smx_message_kind kind, const uint8_t *surbs, unsigned surb_n, uint8_t rotation,
-                           const uint8_t *data, size_t len)
+size_t smx_repliable_head(uint8_t *out, size_t cap, const uint8_t sender_tag[static SMX_SENDER_TAG],
+                          enum smx_message_kind kind, unsigned surb_n, uint8_t rotation)
 {
     struct smx_writer w = smx_writer(out, cap);
     uint8_t tag = 0;
@@ -153,9 +152,21 @@ size_t smx_repliable_write(uint8_t *out, size_t cap, const uint8_t sender_tag[st
     smx_write_be16(&w, (uint16_t)surb_n);
     smx_write_u8(&w, surb_n ? HOPS : 0);
     smx_write_u8(&w, surb_n ? rotation : 0);
+    return written(&w);
+}
+
+size_t smx_repliable_write(uint8_t *out, size_t cap, const uint8_t sender_tag[static SMX_SENDER_TAG],
+                           enum smx_message_kind kind, const uint8_t *surbs, unsigned surb_n, uint8_t rotation,
+                           const uint8_t *data, size_t len)
+{
+    size_t head = smx_repliable_head(out, cap, sender_tag, kind, surb_n, rotation);
+    struct smx_writer w = smx_writer(out + head, cap - head);
+
+    if (!head)
+        return 0;
     smx_write(&w, surbs, (size_t)surb_n * SMX_REPLY_SURB);
     smx_write(&w, data, len);
-    return written(&w);
+    return w.bad ? 0 : head + w.len;
 }
 
 size_t smx_reply_write(uint8_t *out, size_t cap, const uint8_t *data, size_t len)
