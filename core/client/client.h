@@ -8,7 +8,9 @@
  * Bytes are bound late: what a slot carries is decided when the slot fires. Besides queued messages a `pull` source can
  * be registered per lane; it is asked for one packet's worth of application data at that moment.
  *
- * One client belongs to one thread. Time is handed in; the caller runs smx_client_run at or after smx_client_deadline.
+ * One client belongs to one thread. Time is handed in; the caller runs smx_client_run at or after smx_client_deadline,
+ * and again after every other call, whose effect on the deadline it does not know. Callbacks may call the client, but
+ * not smx_client_run, smx_client_receive or smx_client_free.
  * Every queue is bounded by the SMX_CLIENT_* limits below; a full queue is SMX_E_FULL for the caller, never a loss of
  * something accepted.
  */
@@ -28,18 +30,27 @@
 #define SMX_REPLY_KEY_MAX_AGE     (24 * 3600 * SMX_SEC)
 #define SMX_SURB_REQUEST_MAX      500 /* clamp on what a peer may ask for */
 
-#define SMX_CLIENT_QUEUE_MAX     4096  /* fragments queued over all lanes */
-#define SMX_CLIENT_REPLY_KEYS    65536 /* outstanding reply keys; oldest go first */
-#define SMX_CLIENT_PEERS_MAX     1024  /* sender tags for which we hold SURBs (exit side) */
-#define SMX_CLIENT_SURBS_MAX     4096  /* SURBs held per sender tag */
+#define SMX_CLIENT_QUEUE_MAX      4096  /* new fragments queued over all lanes */
+#define SMX_CLIENT_UNACKED_MAX    32768 /* fragments sent and not yet acked; above it only these are sent again */
+#define SMX_CLIENT_CONTACTS_MAX   64    /* Recipients we write to; the one used longest ago gives way */
+#define SMX_CLIENT_REPLY_KEYS     65536 /* outstanding reply keys; oldest go first */
+#define SMX_CLIENT_OWED_MAX       1000  /* SURBs promised to one Recipient and not yet sent */
+#define SMX_CLIENT_PEERS_MAX      1024  /* sender tags for which we hold SURBs (exit side) */
+#define SMX_CLIENT_SURBS_MAX      4096  /* SURBs held per sender tag, */
+#define SMX_CLIENT_SURBS_TOTAL    65536 /* and in total */
+#define SMX_CLIENT_PEER_QUEUE_MAX 1024  /* fragments waiting for SURBs of one sender tag, */
+#define SMX_CLIENT_BUFFERED_MAX   16384 /* and in total */
+#define SMX_CLIENT_BURST          16    /* packets made in one smx_client_run; the next one goes on */
+#define SMX_CLIENT_CATCH_UP       (100 * SMX_MS) /* slots missed by more than this are not made up for */
+#define SMX_CLIENT_KEPT_SLOTS     8              /* slots kept for data while the connection had no room */
 
-enum smx_lane {             /* in order of priority */
-    SMX_LANE_CONTROL,       /* IPR control, probes */
-    SMX_LANE_SURBS,         /* SURB supply */
-    SMX_LANE_INTERACTIVE,   /* small packets, new flows, DNS */
-    SMX_LANE_RETRANSMIT,
-    SMX_LANE_BULK,
-    SMX_LANE_COUNT
+enum smx_lane {                       /* in order of priority */
+                SMX_LANE_CONTROL,     /* IPR control, probes */
+                SMX_LANE_SURBS,       /* SURB supply */
+                SMX_LANE_INTERACTIVE, /* small packets, new flows, DNS */
+                SMX_LANE_RETRANSMIT,
+                SMX_LANE_BULK,
+                SMX_LANE_COUNT
 };
 
 struct smx_client_config {
@@ -48,24 +59,26 @@ struct smx_client_config {
     smx_ns cover_delay;             /* mean of the loop cover stream's intervals */
     bool poisson;                   /* off: real packets leave at once, no cover from the main stream */
     bool cover;                     /* the separate loop cover stream */
-    /* As a holder of SURBs (exit side): reserve and proactive buffer (02 section 14.2). */
+    /* As a holder of SURBs (exit side): reserve, proactive buffer and the stock above which none are asked for (02
+     * section 14.2); ceiling 0: SURBs from others are ignored. */
     unsigned surb_reserve, surb_buffer, surb_ceiling;
 };
 void smx_client_config_default(struct smx_client_config *config);
 
 /* A message for us. Pointers are valid during the callback only. */
 struct smx_inbound {
-    enum smx_message_kind kind; /* PLAIN, DATA, REPLY */
-    const uint8_t *sender_tag;  /* DATA: handle for smx_client_reply, else NULL */
+    enum smx_message_kind kind;       /* PLAIN, DATA, REPLY */
+    const uint8_t *sender_tag;        /* DATA: handle for smx_client_reply, else NULL */
+    const struct smx_recipient *from; /* REPLY: whose SURB it came on, else NULL */
     const uint8_t *data;
     size_t len;
 };
 
 struct smx_pull {
-    uint8_t *data;  /* write application data here */
-    size_t cap;     /* what fits one packet with no SURBs; k SURBs take SMX_REPLY_SURB each */
-    size_t len;     /* out: bytes written, 0: nothing to send on this lane */
-    unsigned surbs; /* in: most SURBs that may be added; out: SURBs to add (fitted into the same packet) */
+    uint8_t *data;           /* write application data here */
+    size_t cap;              /* what fits one packet with no SURBs; k SURBs take SMX_REPLY_SURB each */
+    size_t len;              /* out: bytes written, 0: nothing to send on this lane */
+    unsigned surbs;          /* in: most SURBs that may be added; out: SURBs to add (fitted into the same packet) */
     struct smx_recipient to; /* out */
     unsigned max_retransmissions; /* out: UINT_MAX: no limit */
 };
@@ -96,11 +109,12 @@ void smx_client_set_topology(struct smx_client *client, struct smx_topology *top
 void smx_client_set_gateway(struct smx_client *client, const uint8_t gateway[static 32]);
 const struct smx_recipient *smx_client_self(const struct smx_client *client);
 
-/* Sends `data` as a repliable message with `surbs` fresh reply SURBs (0..100). Copies. */
-enum smx_err smx_client_send(struct smx_client *client, smx_ns now, enum smx_lane lane,
-                             const struct smx_recipient *to, const uint8_t *data, size_t len, unsigned surbs,
-                             unsigned max_retransmissions);
-/* Sends SURBs without data (AdditionalSurbsV2), in batches of at most 100. */
+/* Sends `data` as a repliable message with `surbs` fresh reply SURBs (0..100). Copies. SMX_E_NO_ROUTE: SURBs cannot be
+ * made without a topology that has our gateway. */
+enum smx_err smx_client_send(struct smx_client *client, smx_ns now, enum smx_lane lane, const struct smx_recipient *to,
+                             const uint8_t *data, size_t len, unsigned surbs, unsigned max_retransmissions);
+/* Sends SURBs without data (AdditionalSurbsV2), in batches of at most 100. They are made when their slot comes.
+ * SMX_E_FULL: more than SMX_CLIENT_OWED_MAX would be promised. */
 enum smx_err smx_client_send_surbs(struct smx_client *client, smx_ns now, const struct smx_recipient *to,
                                    unsigned surbs);
 /* Replies to a sender tag with SURBs it gave us; queues (bounded) and asks for more when they run out.
@@ -121,7 +135,7 @@ void smx_client_run(struct smx_client *client, smx_ns now);
 struct smx_client_stats {
     uint64_t sent_data, sent_cover, sent_surb_packets, retransmitted, acked, gave_up;
     uint64_t received, received_cover, duplicates, dropped; /* dropped: malformed or unknown key */
-    uint64_t surbs_sent, surbs_used; /* used: replies that arrived on our SURBs */
+    uint64_t surbs_sent, surbs_used;                        /* used: replies that arrived on our SURBs */
     unsigned queued[SMX_LANE_COUNT], unacked, reply_keys;
     smx_ns srtt; /* smoothed time from emit to ack, 0: unknown */
 };
