@@ -37,9 +37,11 @@
 #define LWIP_IPV6_FRAG       0
 #define IP_REASSEMBLY        1 /* answers larger than the exit's MTU do arrive in fragments */
 #define LWIP_IPV6_REASS      1
+#define IPV6_FRAG_COPYHEADER 1 /* needed with 64-bit pointers */
 #define IP_REASS_MAX_PBUFS   256
 #define MEMP_NUM_REASSDATA   32
 #define IP_SOF_BROADCAST     0
+#define SO_REUSE             1 /* a local port may serve several destinations, as on Linux */
 #define LWIP_IPV6_SCOPES     0
 /* No neighbours, routers or multicast on this link. */
 #define LWIP_IPV6_MLD                   0

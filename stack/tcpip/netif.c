@@ -14,7 +14,7 @@
  * Time: lwIP's TCP timer runs every 100 ms while there are connections, the reassembly timers for a minute after the
  * last packet; an idle stack arms nothing.
  */
-#include "stack/tcpip/netif.h"
+#include "stack/tcpip/flow_private.h"
 
 #include "core/base/bytes.h"
 #include "core/base/random.h"
@@ -76,6 +76,11 @@ void *smx_lwip_calloc(size_t count, size_t size)
     if (size && count > SMX_TCPIP_MEMORY_MAX / size)
         return NULL;
     return memory_used + count * size > SMX_TCPIP_MEMORY_MAX ? NULL : counted(calloc(count, size));
+}
+
+bool smx_lwip_short_of_memory(void)
+{
+    return memory_used > SMX_TCPIP_MEMORY_MAX / 4 * 3;
 }
 
 void smx_lwip_free(void *p)

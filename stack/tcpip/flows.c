@@ -1,0 +1,159 @@
+/*
+ * The set of all flows: what the tunnel's state, ICMP errors, the clock and a writable link mean for each of them.
+ * One list; its length is bounded by SMX_FLOWS_MAX and walking it is cheap beside building one Sphinx packet.
+ */
+#include "stack/tcpip/flow_private.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+/* Walks the list; `flow` may be killed (it stays in the list until the reaper runs). */
+#define FOR_EACH(flow, flows) for (struct smx_flow *flow = (flows)->first; flow; flow = flow->next)
+
+void smx_flows_add(struct smx_flows *flows, struct smx_flow *flow)
+{
+    flow->prev = flows->last;
+    if (flows->last)
+        flows->last->next = flow;
+    else
+        flows->first = flow;
+    flows->last = flow;
+    flows->stats.flows++;
+    flows->stats.total++;
+}
+
+static void unlink_flow(struct smx_flows *flows, struct smx_flow *flow)
+{
+    if (flows->turn == flow)
+        flows->turn = flow->next;
+    if (flow->prev)
+        flow->prev->next = flow->next;
+    else
+        flows->first = flow->next;
+    if (flow->next)
+        flow->next->prev = flow->prev;
+    else
+        flows->last = flow->prev;
+    flows->stats.flows--;
+}
+
+static void reap(struct smx_timer *timer, smx_ns now)
+{
+    struct smx_flows *flows = (struct smx_flows *)((char *)timer - offsetof(struct smx_flows, reaper));
+    (void)now;
+    for (struct smx_flow *flow = flows->first, *next; flow; flow = next) {
+        next = flow->next;
+        if (flow->state != FLOW_DEAD)
+            continue;
+        unlink_flow(flows, flow);
+        free(flow);
+    }
+}
+
+/* --- from the network interface ----------------------------------------------------------------------------------- */
+
+/* Linux ends a connect for any unreachable; for an established connection it is not fatal. The sequence number proves
+ * that the answer is to a packet of ours. */
+static void on_unreachable(void *ctx, const struct smx_unreachable *what)
+{
+    struct smx_flows *flows = ctx;
+    FOR_EACH(flow, flows)
+    if (flow->state == FLOW_CONNECTING && what->protocol == IPPROTO_TCP && flow->local.port == what->local_port &&
+        flow->to.port == what->remote.port && smx_addr_same_ip(&flow->to, &what->remote) &&
+        what->seq == flow->pcb->lastack)
+        smx_flow_kill(flow, what->error, false);
+}
+
+static void on_tick(void *ctx, smx_ns now)
+{
+    struct smx_flows *flows = ctx;
+    FOR_EACH(flow, flows)
+    smx_flow_tick(flow, now);
+    smx_window_share(flows, now);
+}
+
+/* Every flow once, beginning after the one that filled the link last time. */
+static void on_writable(void *ctx)
+{
+    struct smx_flows *flows = ctx;
+    struct smx_flow *flow = flows->turn ? flows->turn : flows->first;
+    for (unsigned n = flows->stats.flows; n && flow; n--) {
+        if (!smx_flow_output(flow)) {
+            flows->turn = flow->next;
+            return;
+        }
+        flow = flow->next ? flow->next : flows->first;
+    }
+    tcp_txnow(); /* connections that are no flows: the resolver's */
+}
+
+/* --- from the tunnel ---------------------------------------------------------------------------------------------- */
+
+void smx_flows_up(struct smx_flows *flows)
+{
+    FOR_EACH(flow, flows)
+    {
+        smx_flow_start_waiting(flow);
+        if (flow->state == FLOW_DEAD || !flow->pcb)
+            continue;
+        /* Whatever was lost while the tunnel was away is sent again now, not after a backed-off timeout. */
+        flow->pcb->nrtx = 0;
+        if (flow->pcb->unacked)
+            tcp_rexmit_rto(flow->pcb);
+    }
+    on_writable(flows);
+}
+
+void smx_flows_reset(struct smx_flows *flows, int error)
+{
+    FOR_EACH(flow, flows)
+    smx_flow_kill(flow, error, false);
+}
+
+void smx_flows_refused(struct smx_flows *flows, const struct smx_control_addr *to)
+{
+    FOR_EACH(flow, flows)
+    if (flow->state == FLOW_CONNECTING && flow->to.port == to->port && smx_addr_same_ip(&flow->to, to))
+        smx_flow_kill(flow, EACCES, false);
+}
+
+bool smx_flows_drained(const struct smx_flows *flows)
+{
+    FOR_EACH(flow, flows)
+    if (!smx_flow_drained(flow))
+        return false;
+    return true;
+}
+
+void smx_flows_stats(const struct smx_flows *flows, struct smx_flows_stats *stats)
+{
+    *stats = flows->stats;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+struct smx_flows *smx_flows_new(struct smx_netif *netif)
+{
+    static const struct smx_netif_ops ops = {.unreachable = on_unreachable, .tick = on_tick, .writable = on_writable};
+    struct smx_flows *flows = calloc(1, sizeof(*flows));
+    if (!flows)
+        return NULL;
+    flows->netif = netif;
+    flows->loop = smx_netif_loop(netif);
+    flows->reaper.fire = reap;
+    smx_netif_listen(netif, &ops, flows);
+    return flows;
+}
+
+void smx_flows_free(struct smx_flows *flows)
+{
+    if (!flows)
+        return;
+    FOR_EACH(flow, flows)
+    smx_flow_kill(flow, ENETDOWN, true);
+    reap(&flows->reaper, 0);
+    smx_timer_set(flows->loop, &flows->reaper, SMX_NEVER);
+    smx_netif_listen(flows->netif, NULL, NULL);
+    free(flows);
+}
