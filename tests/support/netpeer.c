@@ -323,12 +323,23 @@ static bool set_ipv4(int fd)
     return !ioctl(fd, SIOCSIFFLAGS, &r) && add_route(fd, "10.9.1.0", true) && add_route(fd, "10.9.2.0", false);
 }
 
+/* Linux gives a new IPv6 address to its users a moment later. */
+static void wait_ipv6(const struct in6_addr *address)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = *address};
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    for (unsigned i = 0; i < 1000 && bind(fd, (struct sockaddr *)&a, sizeof(a)); i++)
+        usleep(1000);
+    close(fd);
+}
+
 static void set_ipv6(int index)
 {
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct in6_ifreq r = {.ifr6_prefixlen = 64, .ifr6_ifindex = index};
     inet_pton(AF_INET6, "fd09::1", &r.ifr6_addr);
-    ioctl(fd, SIOCSIFADDR, &r);
+    if (!ioctl(fd, SIOCSIFADDR, &r))
+        wait_ipv6(&r.ifr6_addr);
     close(fd);
 }
 
