@@ -151,7 +151,8 @@ static enum smx_err turn_page(struct smx_directory *d, const struct request *r, 
     d->delivered[r->document] += page->delivered;
     if (d->delivered[r->document] >= page->total)
         return SMX_OK;
-    if (!page->delivered || r->page + 1 >= SMX_DIRECTORY_PAGES_MAX)
+    if (!page->delivered || d->delivered[r->document] >= SMX_TOPOLOGY_MAX_NODES ||
+        r->page + 1 >= SMX_DIRECTORY_PAGES_MAX)
         return smx_fail(fault, SMX_E_DIRECTORY, "the directory announces more nodes than it delivers");
     ask(d, r->document, r->page + 1);
     return SMX_OK;

@@ -242,7 +242,8 @@ static bool read_port(const struct json_object *o, const char *name, uint16_t *p
 /* The first address is where Sphinx packets go (05 section 5.1). */
 static bool read_mix_address(struct smx_node_address *address, const struct json_object *o)
 {
-    struct json_object *first = json_object_array_get_idx(smx_json_array(o, "ip_addresses"), 0);
+    struct json_object *list = smx_json_array(o, "ip_addresses");
+    struct json_object *first = list ? json_object_array_get_idx(list, 0) : NULL; /* json-c aborts without an array */
     if (!json_object_is_type(first, json_type_string) || !read_port(o, "mix_port", &address->port) || !address->port)
         return false;
     const char *text = json_object_get_string(first);
@@ -366,9 +367,10 @@ static enum smx_err read_page(struct smx_json_piece page_piece, struct smx_doc_p
         return unusable(fault, document, "it is not a page of a list");
     struct smx_json_walk walk = smx_json_enter(data, '[');
     while (smx_json_element(&walk, &element)) {
-        struct json_object *o = parse_piece(element);
-        page->delivered++;
-        bool room = !o || add(list, o);
+        bool room = page->delivered++ < SMX_TOPOLOGY_MAX_NODES;
+        struct json_object *o = room && element.p[0] == '{' ? parse_piece(element) : NULL;
+        if (o)
+            room = add(list, o);
         json_object_put(o);
         if (!room)
             return unusable(fault, document, "it is too long");
