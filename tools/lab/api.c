@@ -14,49 +14,16 @@
 struct api {
     struct httpd httpd;
     const struct lab_network *network;
-    uint32_t epoch_id, rotation_id;
+    uint32_t epoch_id;
     int64_t epoch_start;
     uint8_t sphinx[LAB_NODES_MAX][32];
     bool unlisted[LAB_NODES_MAX];
     uint64_t not_found;
 };
 
-static void describe(const struct api *api, const struct lab_node *node, struct smx_node *out)
+static char *document(struct api *api, const char *path, size_t *len)
 {
-    memset(out, 0, sizeof(*out));
-    out->id = node->id;
-    memcpy(out->identity, node->keys.identity.public, 32);
-    memcpy(out->sphinx_key, api->sphinx[node->id - 1], 32);
-    out->mix.port = node->mix_port;
-    memcpy(out->mix.ip, &api->network->options.listen, 4);
-    out->performance = 100;
-    out->entry = node->ws_port != 0;
-    out->ws_port = node->ws_port;
-    out->exit_ipr = !memcmp(node->keys.identity.public, api->network->ipr.self.gateway, 32);
-}
-
-static struct smx_topology *topology(const struct api *api)
-{
-    const struct lab_network *n = api->network;
-    unsigned layers[SMX_LAYERS] = {0}, gateways = 0;
-    for (unsigned i = 0; i < n->node_n; i++)
-        if (!api->unlisted[i])
-            (*(i < LAB_MIXES ? &layers[i] : &gateways))++;
-    struct smx_topology *t = smx_topology_new(layers, gateways);
-    if (!t)
-        return NULL;
-    t->epoch_id = api->epoch_id;
-    t->rotation_id = api->rotation_id;
-    gateways = 0;
-    for (unsigned i = 0; i < n->node_n; i++)
-        if (!api->unlisted[i])
-            describe(api, &n->node[i], i < LAB_MIXES ? &t->layer[i][0] : &t->gateway[gateways++]);
-    return t;
-}
-
-static char *document(const struct api *api, const char *path, size_t *len)
-{
-    struct smx_topology *t = topology(api);
+    struct smx_topology *t = lab_topology(api->network, api->epoch_id, api->sphinx, api->unlisted);
     if (!t)
         return NULL;
     struct smx_lab_directory directory = {
@@ -135,7 +102,6 @@ uint16_t api_port(const struct api *api)
 void api_publish(struct api *api, uint32_t epoch_id, uint8_t sphinx[LAB_NODES_MAX][32])
 {
     api->epoch_id = epoch_id;
-    api->rotation_id = smx_rotation_of(epoch_id, 0, LAB_VALIDITY);
     api->epoch_start = time(NULL);
     memcpy(api->sphinx, sphinx, sizeof(api->sphinx));
 }
@@ -151,5 +117,5 @@ void api_stats(const struct api *api, struct api_stats *stats)
                                 .requests = api->httpd.requests,
                                 .not_found = api->not_found,
                                 .epoch_id = api->epoch_id,
-                                .rotation_id = api->rotation_id};
+                                .rotation_id = smx_rotation_of(api->epoch_id, 0, LAB_VALIDITY)};
 }

@@ -186,16 +186,18 @@ static const char *set_frames(struct lab_options *o, const char *text)
     return NULL;
 }
 
-static bool one_resolver(struct sockaddr_in *out, char *text)
+static bool one_resolver(struct sockaddr_storage *out, char *text)
 {
+    struct sockaddr_in *in = (struct sockaddr_in *)out;
     uint64_t port = 53;
     char *colon = strchr(text, ':');
     if (colon)
         *colon++ = 0;
-    *out = (struct sockaddr_in){.sin_family = AF_INET};
-    if ((colon && !integer(colon, 65535, &port)) || inet_pton(AF_INET, text, &out->sin_addr) != 1)
+    memset(out, 0, sizeof(*out));
+    in->sin_family = AF_INET;
+    if ((colon && !integer(colon, 65535, &port)) || inet_pton(AF_INET, text, &in->sin_addr) != 1)
         return false;
-    out->sin_port = htons((uint16_t)port);
+    in->sin_port = htons((uint16_t)port);
     return true;
 }
 

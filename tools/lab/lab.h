@@ -15,6 +15,7 @@
 #define LAB_LAB_H
 
 #include "core/crypto/crypto.h"
+#include "core/directory/topology.h"
 #include "core/message/packet.h"
 #include "stack/config.h"
 
@@ -44,7 +45,7 @@ struct lab_options {
     uint8_t frames;    /* version of the frames between nodes, 7 or 8 */
     bool resolvers_set;
     unsigned resolver_n; /* where the exit asks about names that are not its own */
-    struct sockaddr_in resolver[LAB_RESOLVERS];
+    struct sockaddr_storage resolver[LAB_RESOLVERS];
 };
 
 enum lab_parse { LAB_RUN, LAB_DONE, LAB_USAGE };
@@ -76,6 +77,10 @@ struct lab_network {
     struct lab_node node[LAB_NODES_MAX];
     struct smx_client_keys ipr;
 };
+
+/* What is published and what the exit routes by. Sphinx keys by node; unlisted nodes are left out. */
+struct smx_topology *lab_topology(const struct lab_network *network, uint32_t epoch_id,
+                                  uint8_t sphinx[LAB_NODES_MAX][32], const bool unlisted[LAB_NODES_MAX]);
 
 /* 05 section 12.3: epoch 1000 with 24 epochs per rotation is rotation 41, an odd one. */
 #define LAB_EPOCH         1000

@@ -64,6 +64,12 @@ enum smx_err role_start(struct role *role)
     return SMX_OK;
 }
 
+void role_run(struct role *role)
+{
+    smx_loop_idle(role->loop, end_of_turn, role);
+    smx_loop_run(role->loop);
+}
+
 static void stop_loop(void *arg)
 {
     struct role *role = arg;

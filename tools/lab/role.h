@@ -32,6 +32,8 @@ struct role {
 enum smx_err role_init(struct role *role, const char *name); /* makes the loop */
 /* Runs the loop in a thread of its own. Signals are blocked there. */
 enum smx_err role_start(struct role *role);
+/* Runs the loop in the calling thread until smx_loop_stop. */
+void role_run(struct role *role);
 /* Ends the thread; the loop stays for clean-up. Idempotent. */
 void role_stop(struct role *role);
 void role_free(struct role *role);

@@ -1,0 +1,173 @@
+#include "tools/lab/running.h"
+
+#include "core/directory/publish.h"
+#include "stack/log.h"
+#include "tools/lab/courier.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* --- start ------------------------------------------------------------------------------------------------------- */
+
+/* Ports in the order of --port-base (args.c); 0: any. */
+static uint16_t port_number(const struct lab_options *o, unsigned offset)
+{
+    return o->port_base ? (uint16_t)(o->port_base + offset) : 0;
+}
+
+static void make_keys(struct lab_network *network)
+{
+    const struct lab_options *o = &network->options;
+    network->node_n = LAB_MIXES + o->gateways;
+    for (unsigned i = 0; i < network->node_n; i++) {
+        struct lab_node *node = &network->node[i];
+        node->id = i + 1;
+        lab_keys_make(&node->keys, o, node->id);
+        node->mix_port = port_number(o, 3 + i);
+        if (i >= LAB_MIXES)
+            node->ws_port = port_number(o, 1 + i - LAB_MIXES);
+    }
+    struct lab_keys keys;
+    lab_keys_make(&keys, o, LAB_IPR);
+    smx_client_keys_generate(&network->ipr, &smx_random_system);
+    memcpy(network->ipr.identity_seed, keys.identity.seed, 32);
+    memcpy(network->ipr.encryption_secret, keys.sphinx_secret, 32);
+    smx_client_keys_derive(&network->ipr);
+    memcpy(network->ipr.self.gateway, network->node[network->node_n - 1].keys.identity.public, 32);
+    smx_wipe(&keys, sizeof(keys));
+}
+
+static enum smx_err open_nodes(struct lab *lab, int exit_fd, struct smx_fault *fault)
+{
+    struct lab_network *n = &lab->network;
+    for (unsigned i = 0; i < LAB_MIXES; i++) {
+        lab->mix[i] = mix_new(&n->options, &n->node[i], fault);
+        if (!lab->mix[i]) {
+            close(exit_fd);
+            return fault->code;
+        }
+        n->node[i].mix_port = mix_port(lab->mix[i]);
+    }
+    for (unsigned i = 0; i < n->options.gateways; i++) {
+        struct lab_node *node = &n->node[LAB_MIXES + i];
+        bool last = i + 1 == n->options.gateways; /* the exit's */
+        lab->gateway[i] = gateway_new(n, node, last ? exit_fd : -1, fault);
+        if (!lab->gateway[i]) {
+            if (!last)
+                close(exit_fd);
+            return fault->code;
+        }
+        node->mix_port = gateway_mix_port(lab->gateway[i]);
+        node->ws_port = gateway_ws_port(lab->gateway[i]);
+    }
+    return SMX_OK;
+}
+
+static enum smx_err open_all(struct lab *lab, struct smx_fault *fault)
+{
+    int pair[2];
+    lab->api = api_new(&lab->main, &lab->network, fault);
+    if (!lab->api)
+        return fault->code;
+    if (courier_pair(pair))
+        return smx_fail(fault, SMX_E_IO, "cannot make a socket pair");
+    enum smx_err err = open_nodes(lab, pair[0], fault);
+    if (err) {
+        close(pair[1]);
+        return err;
+    }
+    lab->exit = exit_new(&lab->network, pair[1], fault);
+    return lab->exit ? SMX_OK : fault->code;
+}
+
+static void epoch_over(struct smx_timer *timer, smx_ns now)
+{
+    (void)now;
+    struct lab *lab = (struct lab *)((char *)timer - offsetof(struct lab, epoch));
+    lab_set_epoch(lab, lab->epoch_id + 1);
+}
+
+enum smx_err lab_start(struct lab *lab, struct smx_fault *fault)
+{
+    struct lab_network *n = &lab->network;
+    make_keys(n);
+    if (role_init(&lab->main, "smolmix-lab"))
+        return smx_fail(fault, SMX_E_IO, "cannot make an event loop");
+    enum smx_err err = open_all(lab, fault);
+    for (unsigned i = 0; i < LAB_MIXES && !err; i++)
+        err = mix_start(lab->mix[i], fault);
+    for (unsigned i = 0; i < n->options.gateways && !err; i++)
+        err = gateway_start(lab->gateway[i], fault);
+    if (!err)
+        err = exit_start(lab->exit, fault);
+    if (err)
+        return err;
+    for (unsigned i = 0; i < n->node_n; i++)
+        memcpy(lab->sphinx[i], n->node[i].keys.sphinx_public, 32);
+    lab->epoch_id = LAB_EPOCH;
+    lab->epoch.fire = epoch_over;
+    smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
+    if (api_start(lab->api))
+        return smx_fail(fault, SMX_E_IO, "cannot start the directory");
+    return SMX_OK;
+}
+
+void lab_stop(struct lab *lab)
+{
+    exit_free(lab->exit);
+    for (unsigned i = 0; i < LAB_GATEWAYS_MAX; i++)
+        gateway_free(lab->gateway[i]);
+    for (unsigned i = 0; i < LAB_MIXES; i++)
+        mix_free(lab->mix[i]);
+    api_free(lab->api);
+    role_free(&lab->main);
+    smx_wipe(&lab->network, sizeof(lab->network));
+}
+
+/* --- epochs ------------------------------------------------------------------------------------------------------ */
+
+static void rotate_keys(struct lab *lab, uint32_t rotation_id)
+{
+    for (unsigned i = 0; i < LAB_MIXES; i++)
+        mix_rotate(lab->mix[i], rotation_id, lab->sphinx[i]);
+    for (unsigned i = 0; i < lab->network.options.gateways; i++)
+        gateway_rotate(lab->gateway[i], rotation_id, lab->sphinx[LAB_MIXES + i]);
+}
+
+static void forget_old_keys(struct lab *lab)
+{
+    for (unsigned i = 0; i < LAB_MIXES; i++)
+        mix_forget_secondary(lab->mix[i]);
+    for (unsigned i = 0; i < lab->network.options.gateways; i++)
+        gateway_forget_secondary(lab->gateway[i]);
+}
+
+static void tell_exit(struct lab *lab)
+{
+    struct smx_topology *t = lab_topology(&lab->network, lab->epoch_id, lab->sphinx, lab->unlisted);
+    if (t)
+        exit_set_topology(lab->exit, t);
+    smx_topology_unref(t);
+}
+
+void lab_set_epoch(struct lab *lab, uint32_t epoch_id)
+{
+    uint32_t before = smx_rotation_of(lab->epoch_id, 0, LAB_VALIDITY);
+    uint32_t rotation = smx_rotation_of(epoch_id, 0, LAB_VALIDITY);
+    lab->epoch_id = epoch_id;
+    if (rotation != before)
+        rotate_keys(lab, rotation);
+    else
+        forget_old_keys(lab);
+    api_publish(lab->api, epoch_id, lab->sphinx);
+    tell_exit(lab);
+    smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
+    smx_info("epoch %u, rotation %u", epoch_id, rotation);
+}
+
+void lab_list_node(struct lab *lab, unsigned id, bool listed)
+{
+    lab->unlisted[id - 1] = !listed;
+    api_list_node(lab->api, id, listed);
+    tell_exit(lab);
+}
