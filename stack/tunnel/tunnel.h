@@ -2,8 +2,8 @@
  * The tunnel: directory, gateway connection, mixnet client and IPR client joined to one thing that carries IP packets
  * and keeps itself alive. Owns reconnection, refresh of the topology, choice of gateway and exit, and the keys.
  *
- * States: DIRECTORY -> GATEWAY -> EXIT -> READY; RECONNECTING (was ready, lost a part); FAILED (final, with the reason).
- * One tunnel belongs to one loop. Bounds: SMX_TUNNEL_START_TIMEOUT until READY the first time.
+ * States: DIRECTORY -> GATEWAY -> EXIT -> READY; RECONNECTING (was ready, lost a part); FAILED (final, with the
+ * reason). One tunnel belongs to one loop. Bounds: SMX_TUNNEL_START_TIMEOUT until READY the first time.
  */
 #ifndef SMX_STACK_TUNNEL_TUNNEL_H
 #define SMX_STACK_TUNNEL_TUNNEL_H
