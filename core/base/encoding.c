@@ -5,6 +5,7 @@
 #include "core/base/encoding.h"
 
 #include <sodium.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define BASE58_MAX_BYTES  128                                /* longest input to encode; identities have 32 */
@@ -81,11 +82,21 @@ enum smx_err smx_base64_encode(char *text, size_t cap, const uint8_t *bytes, siz
     return SMX_OK;
 }
 
+/* libsodium 1.0.18 takes some bytes above 127 for base64 characters (found by tests/fuzz/encoding.c). */
+static bool is_ascii(const char *text, size_t len)
+{
+    unsigned char any = 0;
+    for (size_t i = 0; i < len; i++)
+        any |= (unsigned char)text[i];
+    return any < 0x80;
+}
+
 enum smx_err smx_base64_decode(uint8_t *bytes, size_t cap, size_t *len, const char *text, size_t text_len)
 {
     const char *end;
     *len = 0;
-    if (sodium_base642bin(bytes, cap, text, text_len, NULL, len, &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+    if (!is_ascii(text, text_len) ||
+        sodium_base642bin(bytes, cap, text, text_len, NULL, len, &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
         end != text + text_len)
         return SMX_E_MALFORMED;
     return SMX_OK;

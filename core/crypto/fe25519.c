@@ -55,7 +55,7 @@ bool fe25519_is_zero(const struct fe25519 *a)
     return any == 0;
 }
 
-static struct fe25519 square_times(struct fe25519 a, int times)
+FE25519_INLINE struct fe25519 square_times(struct fe25519 a, int times)
 {
     while (times--)
         a = fe25519_square(&a);

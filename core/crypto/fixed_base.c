@@ -38,16 +38,16 @@ static const struct fe25519 curve_2d = {
 static const struct point neutral = {.y = {{1}}, .z = {{1}}};
 
 /* The shared end of addition and doubling. */
-static struct point complete(const struct fe25519 *e, const struct fe25519 *f, const struct fe25519 *g,
-                             const struct fe25519 *h)
+FE25519_INLINE struct point complete(const struct fe25519 *e, const struct fe25519 *f, const struct fe25519 *g,
+                                     const struct fe25519 *h)
 {
     return (struct point){
         .x = fe25519_mul(e, f), .y = fe25519_mul(g, h), .z = fe25519_mul(f, g), .t = fe25519_mul(e, h)};
 }
 
 /* p + q where q's 2 d T and 2 Z are given. */
-static struct point add_parts(const struct point *p, const struct fe25519 *sum, const struct fe25519 *diff,
-                              const struct fe25519 *two_dt, const struct fe25519 *two_zz)
+FE25519_INLINE struct point add_parts(const struct point *p, const struct fe25519 *sum, const struct fe25519 *diff,
+                                      const struct fe25519 *two_dt, const struct fe25519 *two_zz)
 {
     struct fe25519 minus = fe25519_sub(&p->y, &p->x), plus = fe25519_add(&p->y, &p->x);
     struct fe25519 a = fe25519_mul(&minus, diff), b = fe25519_mul(&plus, sum), c = fe25519_mul(&p->t, two_dt);
@@ -209,24 +209,37 @@ static uint64_t equal_mask(unsigned a, unsigned b)
     return 0 - (((uint64_t)(a ^ b) - 1) >> 63);
 }
 
+/* An addend as eight pairs of words, which every 64-bit processor here handles at once. */
+typedef uint64_t pair __attribute__((vector_size(16), may_alias));
+_Static_assert(sizeof(struct addend) == 8 * sizeof(pair), "an addend is eight pairs");
+
 /* digit * row: reads the whole row whatever the digit is. */
 static void look_up(struct addend *q, const struct addend row[ENTRIES], int digit)
 {
-    uint64_t *words = (uint64_t *)q;
-    uint64_t negative = 0 - ((uint64_t)(int64_t)digit >> 63);
-    unsigned magnitude = (unsigned)((digit ^ (int)negative) - (int)negative);
-    const uint64_t nothing = equal_mask(magnitude, 0);
-    memset(q, 0, sizeof(*q));
-    q->sum.v[0] = q->diff.v[0] = nothing & 1;
+    const uint64_t negative = 0 - (uint64_t)(digit < 0);
+    const unsigned magnitude = (unsigned)((digit ^ (int)negative) - (int)negative);
+    pair w0 = {0}, w1 = {0}, w2 = {0}, w3 = {0}, w4 = {0}, w5 = {0}, w6 = {0}, w7 = {0};
     for (unsigned j = 0; j < ENTRIES; j++) {
-        const uint64_t mask = equal_mask(magnitude, j + 1);
-        const uint64_t *entry = (const uint64_t *)&row[j];
-        for (size_t i = 0; i < sizeof(*q) / sizeof(*words); i++)
-            words[i] |= mask & entry[i];
+        const uint64_t same = equal_mask(magnitude, j + 1);
+        const pair mask = {same, same};
+        const pair *entry = (const pair *)&row[j];
+        w0 |= mask & entry[0];
+        w1 |= mask & entry[1];
+        w2 |= mask & entry[2];
+        w3 |= mask & entry[3];
+        w4 |= mask & entry[4];
+        w5 |= mask & entry[5];
+        w6 |= mask & entry[6];
+        w7 |= mask & entry[7];
     }
-    struct fe25519 sum = q->sum, minus = fe25519_sub(&fe25519_zero, &q->product); /* -q: the halves trade places */
+    const pair words[8] = {w0, w1, w2, w3, w4, w5, w6, w7};
+    memcpy(q, words, sizeof(*q));
+    const uint64_t nothing = equal_mask(magnitude, 0) & 1; /* the neutral element: 1, 1, 0 */
+    q->sum.v[0] |= nothing;
+    q->diff.v[0] |= nothing;
+    struct fe25519 plus = q->sum, minus = fe25519_sub(&fe25519_zero, &q->product); /* -q: the halves trade places */
     fe25519_select(&q->sum, &q->diff, negative);
-    fe25519_select(&q->diff, &sum, negative);
+    fe25519_select(&q->diff, &plus, negative);
     fe25519_select(&q->product, &minus, negative);
 }
 

@@ -221,6 +221,7 @@ static const struct {
     {"Z-9v", NULL},
     {"Zm9v\n", NULL},
     {"=", NULL},
+    {"HH\xf8\x87", NULL},
 };
 
 Test(base, base64_rfc4648_and_refusals)
