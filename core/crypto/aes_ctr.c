@@ -1,6 +1,8 @@
 /*
  * AES-128 in counter mode over mbedTLS's block function, which uses AES-NI by itself where the processor has it.
- * mbedTLS's own counter mode works byte by byte; ours works on blocks.
+ * mbedTLS's own counter mode works byte by byte; ours works on blocks. Without AES-NI mbedTLS uses look-up tables,
+ * whose cache traces an attacker on the same machine could read; that is a limit of the library. The two calls here
+ * cannot fail: they refuse only key sizes and directions that do not exist.
  */
 #include "core/crypto/crypto.h"
 

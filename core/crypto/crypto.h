@@ -56,7 +56,8 @@ enum smx_err smx_gcm_siv_open(uint8_t *out, const uint8_t key[static 32], const 
 
 /* --- curves ------------------------------------------------------------------------------------------------------ */
 
-/* RFC 7748, clamping at every call. out may alias scalar or point. x25519 fails with SMX_E_CRYPTO on a low-order point. */
+/* RFC 7748, clamping at every call. out may alias scalar or point. x25519 fails with SMX_E_CRYPTO on a low-order point.
+ */
 enum smx_err smx_x25519(uint8_t out[static 32], const uint8_t scalar[static 32], const uint8_t point[static 32])
     __attribute__((warn_unused_result));
 void smx_x25519_base(uint8_t out[static 32], const uint8_t scalar[static 32]);

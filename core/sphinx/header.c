@@ -110,7 +110,9 @@ enum smx_err smx_sphinx_headers_create(struct smx_sphinx_header *headers, const 
 {
     static const uint8_t zeros[SPHINX_IDENTIFIER];
     struct sphinx_keys keys[SMX_SPHINX_BATCH];
-    if (count < 1 || count > SMX_SPHINX_BATCH)
+    if (count < 1 || count > SMX_SPHINX_BATCH ||
+        (version != SMX_SPHINX_VERSION &&
+         version != SMX_SPHINX_VERSION_258)) /* others are never produced (01 section 2) */
         return SMX_E_RANGE;
     for (unsigned h = 0; h < count; h++) {
         if (routes[h].n < 1 || routes[h].n > SMX_SPHINX_MAX_HOPS)

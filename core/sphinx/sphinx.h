@@ -14,16 +14,16 @@
 #include <stdint.h>
 
 /* 01 section 1 */
-#define SMX_SPHINX_MAX_HOPS      5
-#define SMX_SPHINX_HEADER        348
-#define SMX_SPHINX_OVERHEAD      17  /* payload bytes beyond the message */
-#define SMX_SPHINX_PACKET_EXTRA  365 /* packet bytes beyond the message */
-#define SMX_SPHINX_SEED          16
-#define SMX_SPHINX_PAYLOAD_KEY   192
-#define SMX_SPHINX_VERSION       259 /* what we send; nodes treat any value but 1, 257, 258 like it (01 section 2) */
-#define SMX_SPHINX_VERSION_258   258
-#define SMX_SPHINX_MAX_PADDING   248
-#define SMX_NODE_ADDRESS         32
+#define SMX_SPHINX_MAX_HOPS     5
+#define SMX_SPHINX_HEADER       348
+#define SMX_SPHINX_OVERHEAD     17  /* payload bytes beyond the message */
+#define SMX_SPHINX_PACKET_EXTRA 365 /* packet bytes beyond the message */
+#define SMX_SPHINX_SEED         16
+#define SMX_SPHINX_PAYLOAD_KEY  192
+#define SMX_SPHINX_VERSION      259 /* what we send; nodes treat any value but 1, 257, 258 like it (01 section 2) */
+#define SMX_SPHINX_VERSION_258  258
+#define SMX_SPHINX_MAX_PADDING  248
+#define SMX_NODE_ADDRESS        32
 
 struct smx_hop {
     uint8_t address[SMX_NODE_ADDRESS]; /* padded routing address (02 section 3.3) */
@@ -53,7 +53,7 @@ struct smx_sphinx_header {
     uint8_t key_258[SMX_SPHINX_MAX_HOPS][SMX_SPHINX_PAYLOAD_KEY]; /* version 258 only */
 };
 
-/* SMX_E_RANGE for a bad hop count, SMX_E_CRYPTO for an unusable node key. */
+/* SMX_E_RANGE for a bad hop count or a version other than 259 and 258, SMX_E_CRYPTO for an unusable node key. */
 enum smx_err smx_sphinx_header_create(struct smx_sphinx_header *header, const struct smx_route *route,
                                       const struct smx_sphinx_seed *seed, uint16_t version)
     __attribute__((warn_unused_result));
@@ -76,10 +76,10 @@ struct smx_sphinx_result {
     enum smx_sphinx_kind kind;
     uint16_t version;
     uint8_t replay_tag[32];
-    uint8_t address[32];   /* FORWARD: next hop; FINAL: destination */
-    uint64_t delay_ns;     /* FORWARD */
+    uint8_t address[32];    /* FORWARD: next hop; FINAL: destination */
+    uint64_t delay_ns;      /* FORWARD */
     uint8_t identifier[16]; /* FINAL */
-    size_t message_offset; /* FINAL: the recovered message lies in the packet buffer */
+    size_t message_offset;  /* FINAL: the recovered message lies in the packet buffer */
     size_t message_len;
 };
 
@@ -110,7 +110,8 @@ struct smx_surb {
 enum smx_err smx_surb_parse(struct smx_surb *surb, const uint8_t *bytes, size_t len)
     __attribute__((warn_unused_result));
 
-/* --- the wide-block payload cipher (01 section 6.1) ---------------------------------------------------------------- */
+/* --- the wide-block payload cipher (01 section 6.1) ----------------------------------------------------------------
+ */
 
 /* In place; len > 32 else SMX_E_RANGE. */
 enum smx_err smx_lioness_encrypt(uint8_t *block, size_t len, const uint8_t key[static 192]);

@@ -2,17 +2,25 @@
 
 #include "core/crypto/crypto.h"
 
-#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REFERENCE "vectors-reference.json"
+
+static void require(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "known answers: %s\n", what);
+        abort();
+    }
+}
 
 static void random_inputs(struct known_packet *packet, json_object *object)
 {
     struct known_bytes padding = known_bytes(object, "final_padding");
     json_object *delays = known_member(object, "delays_ns");
-    assert(padding.len <= sizeof(packet->seed.padding));
-    assert(padding.len == SMX_SPHINX_MAX_PADDING - 60 * (packet->route.n - 1));
+    require(padding.len == SMX_SPHINX_MAX_PADDING - 60 * (packet->route.n - 1), "padding fits the route");
     memcpy(packet->seed.x, known_fixed(object, "x", 32), 32);
     memcpy(packet->seed.padding, padding.p, padding.len);
     packet->version = (uint16_t)known_int(object, "version");
@@ -22,7 +30,7 @@ static void random_inputs(struct known_packet *packet, json_object *object)
 
 static void node(struct known_packet *packet, unsigned i, struct known_bytes secret, struct known_bytes address)
 {
-    assert(secret.len == 32 && address.len <= SMX_NODE_ADDRESS);
+    require(secret.len == 32 && address.len <= SMX_NODE_ADDRESS, "node keys and addresses have their lengths");
     memcpy(packet->node_private[i], secret.p, 32);
     memcpy(packet->route.hop[i].address, address.p, address.len);
     smx_x25519_base(packet->route.hop[i].public, secret.p);
@@ -33,7 +41,8 @@ struct known_packet known_packet(json_object *object)
     struct known_packet packet = {0};
     json_object *secrets = known_member(object, "node_private"), *addresses = known_member(object, "node_address");
     packet.route.n = (unsigned)known_len(secrets);
-    assert(packet.route.n <= SMX_SPHINX_MAX_HOPS && known_len(addresses) == packet.route.n);
+    require(packet.route.n >= 1 && packet.route.n <= SMX_SPHINX_MAX_HOPS && known_len(addresses) == packet.route.n,
+            "1 to 5 nodes, each with an address");
     for (unsigned i = 0; i < packet.route.n; i++)
         node(&packet, i, known_bytes_at(secrets, i), known_bytes_at(addresses, i));
     memcpy(packet.route.destination, known_fixed(object, "destination", 32), 32);
@@ -47,7 +56,7 @@ struct known_packet known_packet_reference(json_object *object)
     struct known_packet packet = {0};
     json_object *nodes = known_root(REFERENCE, "nodes");
     packet.route.n = (unsigned)known_len(nodes);
-    assert(packet.route.n == 4);
+    require(packet.route.n == 4, "four nodes");
     for (unsigned i = 0; i < packet.route.n; i++) {
         json_object *entry = known_at(nodes, i);
         node(&packet, i, known_bytes(entry, "sphinx_private"), known_bytes(entry, "address"));

@@ -139,6 +139,46 @@ Test(sphinx_fast, unusable_arguments)
                  SMX_E_RANGE);
 }
 
+Test(sphinx_fast, legacy_versions_are_neither_made_nor_processed)
+{
+    static const uint16_t versions[] = {1, 257};
+    static uint8_t packet[21 + SMX_SPHINX_PACKET_EXTRA];
+    uint8_t secret[32] = {5}, msg[21] = {0};
+    for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+        struct smx_route route = random_route(2);
+        struct smx_sphinx_seed seed = random_seed(2, 9);
+        struct smx_sphinx_header header;
+        struct smx_sphinx_opened opened;
+        struct smx_sphinx_result result;
+        smx_x25519_base(route.hop[0].public, secret);
+        cr_assert_eq(smx_sphinx_header_create(&header, &route, &seed, versions[i]), SMX_E_RANGE);
+        cr_assert_eq(sphinx_header_create_plain(&header, &route, zeros, &seed, versions[i]), SMX_OK);
+        cr_assert_eq(smx_sphinx_seal(packet, 38, &header, msg, sizeof(msg)), SMX_OK);
+        cr_assert_eq(smx_sphinx_open(&opened, secret, packet, sizeof(packet)), SMX_OK);
+        cr_assert_eq(smx_sphinx_peel(&result, &opened, packet, sizeof(packet)), SMX_E_VERSION);
+    }
+}
+
+/* Drawn in this order and no more, so that recorded inputs can be fed. */
+Test(sphinx_fast, seed_draws_x_then_the_padding)
+{
+    static const uint8_t key[32] = {3};
+    for (unsigned n = 1; n <= SMX_SPHINX_MAX_HOPS; n++) {
+        struct smx_random_seeded a, b;
+        struct smx_sphinx_seed seed, want;
+        size_t padding = SMX_SPHINX_MAX_PADDING - 60 * (n - 1);
+        memset(&seed, 0xee, sizeof(seed));
+        memset(&want, 0xee, sizeof(want));
+        smx_random_seeded_init(&a, key);
+        smx_random_seeded_init(&b, key);
+        smx_sphinx_seed_fill(&seed, n, &a.random);
+        smx_random_bytes(&b.random, want.x, sizeof(want.x));
+        smx_random_bytes(&b.random, want.padding, padding);
+        cr_assert_eq(memcmp(&seed, &want, sizeof(seed)), 0);
+        cr_assert_eq(smx_random_u64(&a.random), smx_random_u64(&b.random), "nothing more was drawn");
+    }
+}
+
 /* A node with a low-order key would make the secret known to everybody. */
 Test(sphinx_fast, low_order_node_keys_are_refused_at_every_hop)
 {
@@ -206,6 +246,8 @@ Test(sphinx_fast, round_trip_of_every_length_and_version)
             cr_assert_arr_neq(tag, smx_sphinx_replay_tag(&opened), 32);
             memcpy(tag, smx_sphinx_replay_tag(&opened), 32);
             cr_assert_eq(smx_sphinx_peel(&result, &opened, packet, sizeof(packet)), SMX_OK);
+            for (size_t byte = 0; byte < sizeof(opened); byte++)
+                cr_assert_eq(opened.expanded[byte], 0, "the hop's secrets are wiped");
             cr_assert_eq(result.version, version);
             if (h + 1 < n) {
                 cr_assert_eq(result.kind, SMX_SPHINX_FORWARD);
