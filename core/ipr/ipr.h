@@ -2,12 +2,14 @@
  * The IPR client: connects to one exit over a mixnet client and carries IP packets both ways. Spec 04 sections 7 to 10
  * and 14; ideas I1, I2, I5, I15, I16 of spec 07 section 8.
  *
- * States: IDLE -> CONNECTING -> CONNECTED -> LOST | DENIED. v10 is tried first if asked to, with a fallback to v9.
- * Outgoing packets are bundled when their slot fires (late binding, smx_client_ops.pull); incoming ones are put back in
- * order, per flow, with a bounded hold. SURBs are supplied ahead of need. An idle tunnel is kept alive by ICMP echoes,
- * which also measure the round trip; several unanswered ones mean LOST.
+ * States: IDLE -> CONNECTING -> UP -> LOST, or CONNECTING -> DENIED (the exit refused) or LOST (no answer). v10 is
+ * tried first if asked to, with a fallback to v9. LOST and DENIED stay until the next smx_ipr_connect. Outgoing packets
+ * are bundled when their slot fires (late binding, smx_client_ops.pull); incoming ones are put back in order, per flow,
+ * with a bounded hold. SURBs are supplied ahead of need. An idle tunnel is kept alive by ICMP echoes, which also
+ * measure the round trip; several unanswered ones mean LOST.
  *
- * Not thread-safe. Bounded: SMX_IPR_QUEUE_MAX packets per direction.
+ * Not thread-safe. Bounded: SMX_IPR_QUEUE_MAX packets per lane up, SMX_REORDER_BYTES held down. Callbacks may call
+ * anything here but smx_ipr_free and smx_ipr_deliver.
  */
 #ifndef SMX_IPR_IPR_H
 #define SMX_IPR_IPR_H
@@ -30,6 +32,7 @@ struct smx_ipr_addresses {
 };
 
 struct smx_ipr_ops {
+    /* UP, LOST (why), DENIED (why): what happened by itself. CONNECTING and IDLE follow the calls and are not told. */
     void (*state)(void *ctx, enum smx_ipr_state state, const struct smx_fault *why);
     /* One IP packet from the exit; valid during the call. */
     void (*packet)(void *ctx, const uint8_t *packet, size_t len);
@@ -49,7 +52,8 @@ struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_clie
                             const struct smx_random *random, const struct smx_ipr_ops *ops, void *ctx);
 void smx_ipr_free(struct smx_ipr *ipr);
 
-/* wall: Unix time for the request timestamps. */
+/* wall: Unix time for the request timestamps. Allowed in every state; anything under way is forgotten. Errors are those
+ * of smx_client_send, the state is IDLE then. */
 enum smx_err smx_ipr_connect(struct smx_ipr *ipr, smx_ns now, int64_t wall, const struct smx_recipient *exit);
 /* Best effort (04 section 8.3); the state becomes IDLE. */
 void smx_ipr_disconnect(struct smx_ipr *ipr, smx_ns now, int64_t wall);
@@ -60,7 +64,8 @@ void smx_ipr_pull(struct smx_ipr *ipr, smx_ns now, enum smx_lane lane, struct sm
 void smx_ipr_surbs_requested(struct smx_ipr *ipr, smx_ns now, const struct smx_recipient *peer, unsigned amount);
 
 /* Queues one IP packet for the exit; copies. `interactive` puts it before bulk. SMX_E_FULL: the queue is full, try
- * again after smx_ipr_writable turns true. */
+ * again after smx_ipr_writable turns true (it does so well before, to keep queues short). SMX_E_CLOSED: not UP;
+ * SMX_E_RANGE: longer than the MTU. */
 enum smx_err smx_ipr_send(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len, bool interactive);
 bool smx_ipr_writable(const struct smx_ipr *ipr);
 /* Bytes of TCP receive window that the SURB stock at the exit allows in total over all flows (07 section 8). */

@@ -8,11 +8,11 @@
 #include "core/base/bytes.h"
 #include "core/base/error.h"
 
-#define SMX_LP_HEADER       16
-#define SMX_BUNDLE_MAX      1500 /* bytes incl. length prefixes, as the exit fills them (04 section 6) */
-#define SMX_IPR_V9          9
-#define SMX_IPR_V10         10
-#define SMX_IPR_MTU_V9      1420 /* (04 section 8.4) */
+#define SMX_LP_HEADER  16
+#define SMX_BUNDLE_MAX 1500 /* bytes incl. length prefixes, as the exit fills them (04 section 6) */
+#define SMX_IPR_V9     9
+#define SMX_IPR_V10    10
+#define SMX_IPR_MTU_V9 1420 /* (04 section 8.4) */
 
 /* bincode with varint integers, big endian (04 section 2) */
 void smx_varint_write(struct smx_writer *w, uint64_t v);
@@ -42,8 +42,8 @@ enum smx_ipr_request_kind { SMX_IPR_REQ_DATA, SMX_IPR_CONNECT, SMX_IPR_DISCONNEC
 struct smx_ipr_request {
     uint8_t version;
     enum smx_ipr_request_kind kind;
-    uint64_t request_id;      /* control requests */
-    bool has_buffer_timeout;  /* CONNECT */
+    uint64_t request_id;     /* control requests */
+    bool has_buffer_timeout; /* CONNECT */
     uint64_t buffer_timeout_ms;
     struct smx_utc timestamp; /* control requests */
     const uint8_t *bundle;    /* DATA */

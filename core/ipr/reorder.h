@@ -18,7 +18,8 @@
 
 struct smx_reorder;
 
-/* `deliver` gets each packet once; it may send packets but not call functions of this object. NULL: out of memory. */
+/* `deliver` gets each packet once; it may call smx_reorder_restart but nothing
+ * else here. NULL: out of memory. */
 struct smx_reorder *smx_reorder_new(const struct smx_random *random,
                                     void (*deliver)(void *ctx, smx_ns now, const uint8_t *packet, size_t len),
                                     void *ctx);
