@@ -11,7 +11,8 @@
  * their own refresh interval) all fresh ones become possibly stale and as many new ones are asked for; after the epoch
  * the old ones are dropped. The client does not know the epoch's length, so the network's is used.
  *
- * Limits: tags, SURBs per tag and in total, replies per tag and in total. A tag without anything is forgotten.
+ * Limits: tags (the one that gave no SURBs for the longest time gives way), SURBs per tag and in total, replies per tag
+ * and in total. A tag without anything is forgotten.
  */
 #include "core/client/internal.h"
 
@@ -150,18 +151,6 @@ void smx_holder_free(struct smx_client *client)
     smx_index_free(&client->peers);
 }
 
-/* A tag that nothing is under way for makes place, the one heard of longest ago first. */
-static void evict(struct smx_client *client)
-{
-    struct peer *peer;
-
-    TAILQ_FOREACH(peer, &client->peers_by_age, link)
-    if (!peer->items) {
-        peer_drop(client, peer);
-        return;
-    }
-}
-
 static struct peer *peer_get(struct smx_client *client, const uint8_t tag[static SMX_SENDER_TAG])
 {
     struct peer *peer = peer_find(client, tag);
@@ -169,7 +158,7 @@ static struct peer *peer_get(struct smx_client *client, const uint8_t tag[static
     if (peer)
         return peer;
     if (client->peer_pool.live == client->peer_pool.most)
-        evict(client);
+        peer_drop(client, TAILQ_FIRST(&client->peers_by_age));
     peer = smx_pool_take(&client->peer_pool);
     if (!peer)
         return NULL;

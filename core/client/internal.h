@@ -145,7 +145,7 @@ struct smx_client {
     /* holder */
     struct smx_pool peer_pool, surb_pool;
     struct smx_index peers;
-    TAILQ_HEAD(, peer) peers_by_age; /* SURBs received longest ago first */
+    TAILQ_HEAD(peer_list, peer) peers_by_age; /* SURBs received longest ago first */
     unsigned surbs_n;
     smx_ns next_tick, rotation_changed; /* SMX_NEVER: no ageing under way */
     bool refreshed;
