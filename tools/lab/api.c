@@ -14,16 +14,14 @@
 struct api {
     struct httpd httpd;
     const struct lab_network *network;
-    uint32_t epoch_id;
+    struct lab_published published;
     int64_t epoch_start;
-    uint8_t sphinx[LAB_NODES_MAX][32];
-    bool unlisted[LAB_NODES_MAX];
     uint64_t not_found;
 };
 
 static char *document(struct api *api, const char *path, size_t *len)
 {
-    struct smx_topology *t = lab_topology(api->network, api->epoch_id, api->sphinx, api->unlisted);
+    struct smx_topology *t = lab_topology(api->network, &api->published);
     if (!t)
         return NULL;
     struct smx_lab_directory directory = {
@@ -77,12 +75,9 @@ struct api *api_new(struct role *role, const struct lab_network *network, struct
     return api;
 }
 
-enum smx_err api_start(struct api *api)
+enum smx_err api_start(struct api *api, const struct lab_published *published)
 {
-    uint8_t sphinx[LAB_NODES_MAX][32] = {{0}};
-    for (unsigned i = 0; i < api->network->node_n; i++)
-        memcpy(sphinx[i], api->network->node[i].keys.sphinx_public, 32);
-    api_publish(api, LAB_EPOCH, sphinx);
+    api_publish(api, published);
     return httpd_start(&api->httpd);
 }
 
@@ -99,16 +94,11 @@ uint16_t api_port(const struct api *api)
     return httpd_port(&api->httpd, AF_INET);
 }
 
-void api_publish(struct api *api, uint32_t epoch_id, uint8_t sphinx[LAB_NODES_MAX][32])
+void api_publish(struct api *api, const struct lab_published *published)
 {
-    api->epoch_id = epoch_id;
-    api->epoch_start = time(NULL);
-    memcpy(api->sphinx, sphinx, sizeof(api->sphinx));
-}
-
-void api_list_node(struct api *api, unsigned id, bool listed)
-{
-    api->unlisted[id - 1] = !listed;
+    if (published->epoch_id != api->published.epoch_id)
+        api->epoch_start = time(NULL);
+    api->published = *published;
 }
 
 void api_stats(const struct api *api, struct api_stats *stats)
@@ -116,6 +106,6 @@ void api_stats(const struct api *api, struct api_stats *stats)
     *stats = (struct api_stats){.connections = api->httpd.connection_n,
                                 .requests = api->httpd.requests,
                                 .not_found = api->not_found,
-                                .epoch_id = api->epoch_id,
-                                .rotation_id = smx_rotation_of(api->epoch_id, 0, LAB_VALIDITY)};
+                                .epoch_id = api->published.epoch_id,
+                                .rotation_id = smx_rotation_of(api->published.epoch_id, 0, LAB_VALIDITY)};
 }

@@ -12,15 +12,12 @@ struct api;
 /* Opens the port; runs in the thread of `role`. NULL: see fault. */
 struct api *api_new(struct role *role, const struct lab_network *network, struct smx_fault *fault);
 /* Every port of the network is known: answers from now on. */
-enum smx_err api_start(struct api *api);
+enum smx_err api_start(struct api *api, const struct lab_published *published);
 void api_free(struct api *api);
 uint16_t api_port(const struct api *api);
 
-/* Lab controls, in the role's thread. */
-/* A new epoch begins now; its rotation follows from its number, these are all nodes' Sphinx keys in it. */
-void api_publish(struct api *api, uint32_t epoch_id, uint8_t sphinx[LAB_NODES_MAX][32]);
-/* A node that is not listed any more, or is again. */
-void api_list_node(struct api *api, unsigned id, bool listed);
+/* In the role's thread. With another epoch than before, that one begins now. */
+void api_publish(struct api *api, const struct lab_published *published);
 
 struct api_stats {
     unsigned connections;

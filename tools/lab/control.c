@@ -107,15 +107,17 @@ static void restart_exit(struct lab *lab, const char *arg, struct answer *answer
 static void next_epoch(struct lab *lab, const char *arg, struct answer *answer)
 {
     (void)arg;
-    lab_set_epoch(lab, lab->epoch_id + 1);
-    say(answer, "ok epoch %u rotation %u", lab->epoch_id, smx_rotation_of(lab->epoch_id, 0, LAB_VALIDITY));
+    lab_set_epoch(lab, lab->published.epoch_id + 1);
+    say(answer, "ok epoch %u rotation %u", lab->published.epoch_id,
+        smx_rotation_of(lab->published.epoch_id, 0, LAB_VALIDITY));
 }
 
 static void rotate(struct lab *lab, const char *arg, struct answer *answer)
 {
     (void)arg;
-    lab_set_epoch(lab, (lab->epoch_id / LAB_VALIDITY + 1) * LAB_VALIDITY);
-    say(answer, "ok epoch %u rotation %u", lab->epoch_id, smx_rotation_of(lab->epoch_id, 0, LAB_VALIDITY));
+    lab_set_epoch(lab, (lab->published.epoch_id / LAB_VALIDITY + 1) * LAB_VALIDITY);
+    say(answer, "ok epoch %u rotation %u", lab->published.epoch_id,
+        smx_rotation_of(lab->published.epoch_id, 0, LAB_VALIDITY));
 }
 
 /* A node's number in the argument, at most `last`; 0: not one. */

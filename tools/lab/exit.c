@@ -10,7 +10,6 @@
  */
 #include "tools/lab/exit.h"
 
-#include "core/directory/publish.h"
 #include "stack/log.h"
 #include "tools/lab/links.h"
 
@@ -218,13 +217,9 @@ struct exit_role *exit_new(const struct lab_network *network, int gateway_fd, st
     return exit;
 }
 
-enum smx_err exit_start(struct exit_role *exit, struct smx_fault *fault)
+enum smx_err exit_start(struct exit_role *exit, const struct lab_published *published, struct smx_fault *fault)
 {
-    uint8_t sphinx[LAB_NODES_MAX][32] = {{0}};
-    static const bool all_listed[LAB_NODES_MAX];
-    for (unsigned i = 0; i < exit->network->node_n; i++)
-        memcpy(sphinx[i], exit->network->node[i].keys.sphinx_public, 32);
-    exit->topology = lab_topology(exit->network, LAB_EPOCH, sphinx, all_listed);
+    exit->topology = lab_topology(exit->network, published);
     if (exit->topology)
         smx_client_set_topology(exit->client, exit->topology);
     if (!exit->topology || smx_source_add(exit->role.loop, &exit->gateway, exit->gateway.fd, EPOLLIN) ||

@@ -14,7 +14,7 @@ struct exit_role;
 /* gateway_fd: where the gateway's courier delivers; taken. NULL: see fault. */
 struct exit_role *exit_new(const struct lab_network *network, int gateway_fd, struct smx_fault *fault);
 /* Every port of the network is known. */
-enum smx_err exit_start(struct exit_role *exit, struct smx_fault *fault);
+enum smx_err exit_start(struct exit_role *exit, const struct lab_published *published, struct smx_fault *fault);
 void exit_free(struct exit_role *exit);
 
 struct exit_stats {

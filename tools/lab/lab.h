@@ -78,9 +78,15 @@ struct lab_network {
     struct smx_client_keys ipr;
 };
 
-/* What is published and what the exit routes by. Sphinx keys by node; unlisted nodes are left out. */
-struct smx_topology *lab_topology(const struct lab_network *network, uint32_t epoch_id,
-                                  uint8_t sphinx[LAB_NODES_MAX][32], const bool unlisted[LAB_NODES_MAX]);
+/* All nodes' public Sphinx keys in one rotation, and which nodes the directory leaves out; by id - 1. */
+struct lab_published {
+    uint32_t epoch_id;
+    uint8_t sphinx[LAB_NODES_MAX][32];
+    bool unlisted[LAB_NODES_MAX];
+};
+
+/* What is published and what the exit routes by. */
+struct smx_topology *lab_topology(const struct lab_network *network, const struct lab_published *published);
 
 /* 05 section 12.3: epoch 1000 with 24 epochs per rotation is rotation 41, an odd one. */
 #define LAB_EPOCH         1000

@@ -84,13 +84,16 @@ static void epoch_over(struct smx_timer *timer, smx_ns now)
 {
     (void)now;
     struct lab *lab = (struct lab *)((char *)timer - offsetof(struct lab, epoch));
-    lab_set_epoch(lab, lab->epoch_id + 1);
+    lab_set_epoch(lab, lab->published.epoch_id + 1);
 }
 
 enum smx_err lab_start(struct lab *lab, struct smx_fault *fault)
 {
     struct lab_network *n = &lab->network;
     make_keys(n);
+    for (unsigned i = 0; i < n->node_n; i++)
+        memcpy(lab->published.sphinx[i], n->node[i].keys.sphinx_public, 32);
+    lab->published.epoch_id = LAB_EPOCH;
     if (role_init(&lab->main, "smolmix-lab"))
         return smx_fail(fault, SMX_E_IO, "cannot make an event loop");
     enum smx_err err = open_all(lab, fault);
@@ -99,15 +102,12 @@ enum smx_err lab_start(struct lab *lab, struct smx_fault *fault)
     for (unsigned i = 0; i < n->options.gateways && !err; i++)
         err = gateway_start(lab->gateway[i], fault);
     if (!err)
-        err = exit_start(lab->exit, fault);
+        err = exit_start(lab->exit, &lab->published, fault);
     if (err)
         return err;
-    for (unsigned i = 0; i < n->node_n; i++)
-        memcpy(lab->sphinx[i], n->node[i].keys.sphinx_public, 32);
-    lab->epoch_id = LAB_EPOCH;
     lab->epoch.fire = epoch_over;
     smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
-    if (api_start(lab->api))
+    if (api_start(lab->api, &lab->published))
         return smx_fail(fault, SMX_E_IO, "cannot start the directory");
     return SMX_OK;
 }
@@ -129,9 +129,9 @@ void lab_stop(struct lab *lab)
 static void rotate_keys(struct lab *lab, uint32_t rotation_id)
 {
     for (unsigned i = 0; i < LAB_MIXES; i++)
-        mix_rotate(lab->mix[i], rotation_id, lab->sphinx[i]);
+        mix_rotate(lab->mix[i], rotation_id, lab->published.sphinx[i]);
     for (unsigned i = 0; i < lab->network.options.gateways; i++)
-        gateway_rotate(lab->gateway[i], rotation_id, lab->sphinx[LAB_MIXES + i]);
+        gateway_rotate(lab->gateway[i], rotation_id, lab->published.sphinx[LAB_MIXES + i]);
 }
 
 static void forget_old_keys(struct lab *lab)
@@ -142,9 +142,10 @@ static void forget_old_keys(struct lab *lab)
         gateway_forget_secondary(lab->gateway[i]);
 }
 
-static void tell_exit(struct lab *lab)
+static void publish(struct lab *lab)
 {
-    struct smx_topology *t = lab_topology(&lab->network, lab->epoch_id, lab->sphinx, lab->unlisted);
+    api_publish(lab->api, &lab->published);
+    struct smx_topology *t = lab_topology(&lab->network, &lab->published);
     if (t)
         exit_set_topology(lab->exit, t);
     smx_topology_unref(t);
@@ -152,22 +153,20 @@ static void tell_exit(struct lab *lab)
 
 void lab_set_epoch(struct lab *lab, uint32_t epoch_id)
 {
-    uint32_t before = smx_rotation_of(lab->epoch_id, 0, LAB_VALIDITY);
+    uint32_t before = smx_rotation_of(lab->published.epoch_id, 0, LAB_VALIDITY);
     uint32_t rotation = smx_rotation_of(epoch_id, 0, LAB_VALIDITY);
-    lab->epoch_id = epoch_id;
+    lab->published.epoch_id = epoch_id;
     if (rotation != before)
         rotate_keys(lab, rotation);
     else
         forget_old_keys(lab);
-    api_publish(lab->api, epoch_id, lab->sphinx);
-    tell_exit(lab);
+    publish(lab);
     smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
     smx_info("epoch %u, rotation %u", epoch_id, rotation);
 }
 
 void lab_list_node(struct lab *lab, unsigned id, bool listed)
 {
-    lab->unlisted[id - 1] = !listed;
-    api_list_node(lab->api, id, listed);
-    tell_exit(lab);
+    lab->published.unlisted[id - 1] = !listed;
+    publish(lab);
 }

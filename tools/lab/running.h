@@ -16,9 +16,7 @@ struct lab {
     struct mix *mix[LAB_MIXES];
     struct gateway *gateway[LAB_GATEWAYS_MAX];
     struct exit_role *exit;
-    uint32_t epoch_id;
-    uint8_t sphinx[LAB_NODES_MAX][32]; /* as published */
-    bool unlisted[LAB_NODES_MAX];
+    struct lab_published published;
     struct smx_timer epoch;
 };
 

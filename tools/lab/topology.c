@@ -18,21 +18,21 @@ static void describe(const struct lab_network *network, const struct lab_node *n
     out->exit_ipr = !memcmp(node->keys.identity.public, network->ipr.self.gateway, 32);
 }
 
-struct smx_topology *lab_topology(const struct lab_network *network, uint32_t epoch_id,
-                                  uint8_t sphinx[LAB_NODES_MAX][32], const bool unlisted[LAB_NODES_MAX])
+struct smx_topology *lab_topology(const struct lab_network *network, const struct lab_published *published)
 {
     unsigned layers[SMX_LAYERS] = {0}, gateways = 0;
     for (unsigned i = 0; i < network->node_n; i++)
-        if (!unlisted[i])
+        if (!published->unlisted[i])
             (*(i < LAB_MIXES ? &layers[i] : &gateways))++;
     struct smx_topology *t = smx_topology_new(layers, gateways);
     if (!t)
         return NULL;
-    t->epoch_id = epoch_id;
-    t->rotation_id = smx_rotation_of(epoch_id, 0, LAB_VALIDITY);
+    t->epoch_id = published->epoch_id;
+    t->rotation_id = smx_rotation_of(published->epoch_id, 0, LAB_VALIDITY);
     gateways = 0;
     for (unsigned i = 0; i < network->node_n; i++)
-        if (!unlisted[i])
-            describe(network, &network->node[i], sphinx[i], i < LAB_MIXES ? &t->layer[i][0] : &t->gateway[gateways++]);
+        if (!published->unlisted[i])
+            describe(network, &network->node[i], published->sphinx[i],
+                     i < LAB_MIXES ? &t->layer[i][0] : &t->gateway[gateways++]);
     return t;
 }
