@@ -20,63 +20,62 @@
 
 /* Extended coordinates: x = X / Z, y = Y / Z, X Y = Z T; all tight. */
 struct point {
-    struct fe25519 x, y, z, t;
+    struct smx_fe x, y, z, t;
 };
 
 /* A point to be added, with Z = 1: y + x, y - x, 2 d x y. Padded for whole vectors. */
 struct addend {
-    struct fe25519 sum, diff, product;
+    struct smx_fe sum, diff, product;
     uint64_t pad;
 };
 
 /* -121665 / 121666, the curve constant, and twice it */
-static const struct fe25519 curve_d = {
+static const struct smx_fe curve_d = {
     {0x34dca135978a3, 0x1a8283b156ebd, 0x5e7a26001c029, 0x739c663a03cbb, 0x52036cee2b6ff}};
-static const struct fe25519 curve_2d = {
+static const struct smx_fe curve_2d = {
     {0x69b9426b2f159, 0x35050762add7a, 0x3cf44c0038052, 0x6738cc7407977, 0x2406d9dc56dff}};
 
 static const struct point neutral = {.y = {{1}}, .z = {{1}}};
 
 /* The shared end of addition and doubling. */
-FE25519_INLINE struct point complete(const struct fe25519 *e, const struct fe25519 *f, const struct fe25519 *g,
-                                     const struct fe25519 *h)
+SMX_FE_INLINE struct point complete(const struct smx_fe *e, const struct smx_fe *f, const struct smx_fe *g,
+                                    const struct smx_fe *h)
 {
-    return (struct point){
-        .x = fe25519_mul(e, f), .y = fe25519_mul(g, h), .z = fe25519_mul(f, g), .t = fe25519_mul(e, h)};
+    return (struct point){.x = smx_fe_mul(e, f), .y = smx_fe_mul(g, h), .z = smx_fe_mul(f, g), .t = smx_fe_mul(e, h)};
 }
 
 /* p + q where q's 2 d T and 2 Z are given. */
-FE25519_INLINE struct point add_parts(const struct point *p, const struct fe25519 *sum, const struct fe25519 *diff,
-                                      const struct fe25519 *two_dt, const struct fe25519 *two_zz)
+SMX_FE_INLINE struct point add_parts(const struct point *p, const struct smx_fe *sum, const struct smx_fe *diff,
+                                     const struct smx_fe *two_dt, const struct smx_fe *two_zz)
 {
-    struct fe25519 minus = fe25519_sub(&p->y, &p->x), plus = fe25519_add(&p->y, &p->x);
-    struct fe25519 a = fe25519_mul(&minus, diff), b = fe25519_mul(&plus, sum), c = fe25519_mul(&p->t, two_dt);
-    struct fe25519 e = fe25519_sub(&b, &a), f = fe25519_sub(two_zz, &c), g = fe25519_add(two_zz, &c),
-                   h = fe25519_add(&b, &a);
+    struct smx_fe minus = smx_fe_sub(&p->y, &p->x), plus = smx_fe_add(&p->y, &p->x);
+    struct smx_fe a = smx_fe_mul(&minus, diff), b = smx_fe_mul(&plus, sum), c = smx_fe_mul(&p->t, two_dt);
+    struct smx_fe e = smx_fe_sub(&b, &a), f = smx_fe_sub(two_zz, &c), g = smx_fe_add(two_zz, &c),
+                  h = smx_fe_add(&b, &a);
     return complete(&e, &f, &g, &h);
 }
 
 static struct point add_addend(const struct point *p, const struct addend *q)
 {
-    struct fe25519 two_z = fe25519_add(&p->z, &p->z);
+    struct smx_fe two_z = smx_fe_add(&p->z, &p->z);
     return add_parts(p, &q->sum, &q->diff, &q->product, &two_z);
 }
 
 static struct point add(const struct point *p, const struct point *q)
 {
-    struct fe25519 sum = fe25519_add(&q->y, &q->x), diff = fe25519_sub(&q->y, &q->x);
-    struct fe25519 two_dt = fe25519_mul(&q->t, &curve_2d), zz = fe25519_mul(&p->z, &q->z);
-    struct fe25519 two_zz = fe25519_add(&zz, &zz);
+    struct smx_fe sum = smx_fe_add(&q->y, &q->x), diff = smx_fe_sub(&q->y, &q->x);
+    struct smx_fe two_dt = smx_fe_mul(&q->t, &curve_2d), zz = smx_fe_mul(&p->z, &q->z);
+    struct smx_fe two_zz = smx_fe_add(&zz, &zz);
     return add_parts(p, &sum, &diff, &two_dt, &two_zz);
 }
 
 static struct point twice(const struct point *p)
 {
-    struct fe25519 xx = fe25519_square(&p->x), yy = fe25519_square(&p->y), zz = fe25519_square(&p->z);
-    struct fe25519 xy = fe25519_add(&p->x, &p->y), xy2 = fe25519_square(&xy), two_zz = fe25519_add(&zz, &zz);
-    struct fe25519 h = fe25519_add(&xx, &yy), e = fe25519_sub(&h, &xy2), g = fe25519_sub(&xx, &yy);
-    g = fe25519_carry(&g);
-    struct fe25519 f = fe25519_add(&two_zz, &g);
+    struct smx_fe xx = smx_fe_square(&p->x), yy = smx_fe_square(&p->y), zz = smx_fe_square(&p->z);
+    struct smx_fe xy = smx_fe_add(&p->x, &p->y), xy2 = smx_fe_square(&xy), two_zz = smx_fe_add(&zz, &zz);
+    struct smx_fe h = smx_fe_add(&xx, &yy), e = smx_fe_sub(&h, &xy2), g = smx_fe_sub(&xx, &yy);
+    g = smx_fe_carry(&g);
+    struct smx_fe f = smx_fe_add(&two_zz, &g);
     return complete(&e, &f, &g, &h);
 }
 
@@ -91,20 +90,20 @@ static struct point times_power_of_two(struct point p, int doublings)
  * of the twist have no root here, u = -1 among them. */
 static bool point_from_u(struct point *p, const uint8_t bytes[32])
 {
-    struct fe25519 u = fe25519_from_bytes(bytes), x;
-    struct fe25519 minus = fe25519_sub(&u, &fe25519_one), plus = fe25519_add(&u, &fe25519_one);
-    struct fe25519 minus2 = fe25519_square(&minus), plus2 = fe25519_square(&plus), u2 = fe25519_add(&u, &u);
-    struct fe25519 d_minus2 = fe25519_mul(&curve_d, &minus2), den = fe25519_add(&d_minus2, &plus2);
-    struct fe25519 u4 = fe25519_add(&u2, &u2), num;
-    u4 = fe25519_carry(&u4);
-    num = fe25519_sub(&fe25519_zero, &u4);
-    if (!fe25519_sqrt_ratio(&x, &num, &den))
+    struct smx_fe u = smx_fe_from_bytes(bytes), x;
+    struct smx_fe minus = smx_fe_sub(&u, &smx_fe_one), plus = smx_fe_add(&u, &smx_fe_one);
+    struct smx_fe minus2 = smx_fe_square(&minus), plus2 = smx_fe_square(&plus), u2 = smx_fe_add(&u, &u);
+    struct smx_fe d_minus2 = smx_fe_mul(&curve_d, &minus2), den = smx_fe_add(&d_minus2, &plus2);
+    struct smx_fe u4 = smx_fe_add(&u2, &u2), num;
+    u4 = smx_fe_carry(&u4);
+    num = smx_fe_sub(&smx_fe_zero, &u4);
+    if (!smx_fe_sqrt_ratio(&x, &num, &den))
         return false;
     /* Z = u + 1: X = x Z, Y = u - 1, T = x Y */
-    p->x = fe25519_mul(&x, &plus);
-    p->t = fe25519_mul(&x, &minus);
-    p->y = fe25519_carry(&minus);
-    p->z = fe25519_carry(&plus);
+    p->x = smx_fe_mul(&x, &plus);
+    p->t = smx_fe_mul(&x, &minus);
+    p->y = smx_fe_carry(&minus);
+    p->z = smx_fe_carry(&plus);
     return true;
 }
 
@@ -118,18 +117,18 @@ bool smx_x25519_on_curve(const uint8_t point[static 32])
  */
 
 /* Inverts n numbers, none of them zero, with one inversion: prefix products forth, single inverses back. */
-static void invert_all(struct fe25519 *numbers, size_t n)
+static void invert_all(struct smx_fe *numbers, size_t n)
 {
-    struct fe25519 prefix[32], inverse = fe25519_one;
+    struct smx_fe prefix[32], inverse = smx_fe_one;
     for (size_t i = 0; i < n; i++) {
         prefix[i] = inverse;
-        inverse = fe25519_mul(&inverse, &numbers[i]);
+        inverse = smx_fe_mul(&inverse, &numbers[i]);
     }
-    inverse = fe25519_invert(&inverse);
+    inverse = smx_fe_invert(&inverse);
     for (size_t i = n; i-- > 0;) {
-        struct fe25519 number = numbers[i];
-        numbers[i] = fe25519_mul(&inverse, &prefix[i]);
-        inverse = fe25519_mul(&inverse, &number);
+        struct smx_fe number = numbers[i];
+        numbers[i] = smx_fe_mul(&inverse, &prefix[i]);
+        inverse = smx_fe_mul(&inverse, &number);
     }
     smx_wipe(prefix, sizeof(prefix));
     smx_wipe(&inverse, sizeof(inverse));
@@ -137,18 +136,18 @@ static void invert_all(struct fe25519 *numbers, size_t n)
 
 void smx_fractions_divide(uint8_t (*out)[32], const struct smx_fraction *fractions, size_t n)
 {
-    struct fe25519 den[SMX_FRACTIONS_MAX];
+    struct smx_fe den[SMX_FRACTIONS_MAX];
     uint64_t zero[SMX_FRACTIONS_MAX];
     for (size_t i = 0; i < n; i++) {
-        zero[i] = 0 - (uint64_t)fe25519_is_zero(&fractions[i].den);
+        zero[i] = 0 - (uint64_t)smx_fe_is_zero(&fractions[i].den);
         den[i] = fractions[i].den;
-        fe25519_select(&den[i], &fe25519_one, zero[i]);
+        smx_fe_select(&den[i], &smx_fe_one, zero[i]);
     }
     invert_all(den, n);
     for (size_t i = 0; i < n; i++) {
-        struct fe25519 u = fe25519_mul(&fractions[i].num, &den[i]);
-        fe25519_select(&u, &fe25519_zero, zero[i]);
-        fe25519_to_bytes(out[i], &u);
+        struct smx_fe u = smx_fe_mul(&fractions[i].num, &den[i]);
+        smx_fe_select(&u, &smx_fe_zero, zero[i]);
+        smx_fe_to_bytes(out[i], &u);
         smx_wipe(&u, sizeof(u));
     }
     smx_wipe(den, sizeof(den));
@@ -169,15 +168,15 @@ struct smx_fixed_base {
 
 static void store_rows(struct addend (*row)[ENTRIES], const struct point *points)
 {
-    struct fe25519 inverse[ROWS_AT_ONCE * ENTRIES];
+    struct smx_fe inverse[ROWS_AT_ONCE * ENTRIES];
     for (size_t i = 0; i < ROWS_AT_ONCE * ENTRIES; i++)
         inverse[i] = points[i].z;
     invert_all(inverse, ROWS_AT_ONCE * ENTRIES);
     for (size_t i = 0; i < ROWS_AT_ONCE * ENTRIES; i++) {
-        struct fe25519 x = fe25519_mul(&points[i].x, &inverse[i]), y = fe25519_mul(&points[i].y, &inverse[i]);
-        struct fe25519 xy = fe25519_mul(&x, &y), sum = fe25519_add(&y, &x), diff = fe25519_sub(&y, &x);
+        struct smx_fe x = smx_fe_mul(&points[i].x, &inverse[i]), y = smx_fe_mul(&points[i].y, &inverse[i]);
+        struct smx_fe xy = smx_fe_mul(&x, &y), sum = smx_fe_add(&y, &x), diff = smx_fe_sub(&y, &x);
         row[i / ENTRIES][i % ENTRIES] = (struct addend){
-            .sum = fe25519_carry(&sum), .diff = fe25519_carry(&diff), .product = fe25519_mul(&xy, &curve_2d)};
+            .sum = smx_fe_carry(&sum), .diff = smx_fe_carry(&diff), .product = smx_fe_mul(&xy, &curve_2d)};
     }
 }
 
@@ -237,10 +236,10 @@ static void look_up(struct addend *q, const struct addend row[ENTRIES], int digi
     const uint64_t nothing = equal_mask(magnitude, 0) & 1; /* the neutral element: 1, 1, 0 */
     q->sum.v[0] |= nothing;
     q->diff.v[0] |= nothing;
-    struct fe25519 plus = q->sum, minus = fe25519_sub(&fe25519_zero, &q->product); /* -q: the halves trade places */
-    fe25519_select(&q->sum, &q->diff, negative);
-    fe25519_select(&q->diff, &plus, negative);
-    fe25519_select(&q->product, &minus, negative);
+    struct smx_fe plus = q->sum, minus = smx_fe_sub(&smx_fe_zero, &q->product); /* -q: the halves trade places */
+    smx_fe_select(&q->sum, &q->diff, negative);
+    smx_fe_select(&q->diff, &plus, negative);
+    smx_fe_select(&q->product, &minus, negative);
 }
 
 /* 64 digits from -8 to 8; k < 2^253 leaves the last one small. */
@@ -269,8 +268,8 @@ void smx_fixed_base_mul(struct smx_fraction *u, const struct smx_fixed_base *bas
         look_up(&q, base->row[i / 2], digits[i]);
         p = add_addend(&p, &q);
     }
-    u->num = fe25519_add(&p.z, &p.y);
-    u->den = fe25519_sub(&p.z, &p.y);
+    u->num = smx_fe_add(&p.z, &p.y);
+    u->den = smx_fe_sub(&p.z, &p.y);
     smx_wipe(digits, sizeof(digits));
     smx_wipe(&q, sizeof(q));
     smx_wipe(&p, sizeof(p));

@@ -33,7 +33,7 @@ bool smx_x25519_on_curve(const uint8_t point[static 32]);
 
 /* A u-coordinate before its division. */
 struct smx_fraction {
-    struct fe25519 num, den;
+    struct smx_fe num, den;
 };
 /* u(8 k P); k is 32 little-endian bytes, below the group order. */
 void smx_fixed_base_mul(struct smx_fraction *u, const struct smx_fixed_base *base, const uint8_t k[static 32]);

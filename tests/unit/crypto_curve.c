@@ -43,11 +43,11 @@ static void edge_or_random(uint8_t bytes[32], unsigned i)
     }
 }
 
-static bool same(const struct fe25519 *a, const struct fe25519 *b)
+static bool same(const struct smx_fe *a, const struct smx_fe *b)
 {
     uint8_t x[32], y[32];
-    fe25519_to_bytes(x, a);
-    fe25519_to_bytes(y, b);
+    smx_fe_to_bytes(x, a);
+    smx_fe_to_bytes(y, b);
     return memcmp(x, y, 32) == 0;
 }
 
@@ -73,17 +73,17 @@ Test(crypto_curve, field_bytes_are_canonical)
     for (unsigned i = 0; i < 2000; i++) {
         uint8_t in[32], out[32], want[32];
         edge_or_random(in, i);
-        struct fe25519 a = fe25519_from_bytes(in);
-        fe25519_to_bytes(out, &a);
+        struct smx_fe a = smx_fe_from_bytes(in);
+        smx_fe_to_bytes(out, &a);
         reduce_slowly(want, in);
         cr_assert_arr_eq(out, want, 32, "case %u", i);
     }
 }
 
 /* The largest limbs the functions are documented to accept, and every mix of them. */
-static struct fe25519 loose(unsigned pattern)
+static struct smx_fe loose(unsigned pattern)
 {
-    struct fe25519 a;
+    struct smx_fe a;
     for (int i = 0; i < 5; i++)
         a.v[i] = pattern >> i & 1 ? (UINT64_C(1) << 54) - 1 : (UINT64_C(1) << 51) - 20;
     return a;
@@ -93,13 +93,13 @@ Test(crypto_curve, field_laws_hold_at_the_limb_bounds)
 {
     for (unsigned i = 0; i < 32; i++) {
         for (unsigned j = 0; j < 32; j++) {
-            struct fe25519 a = loose(i), b = loose(j), ca = fe25519_carry(&a), cb = fe25519_carry(&b);
-            struct fe25519 ab = fe25519_mul(&a, &b), ba = fe25519_mul(&b, &a), cc = fe25519_mul(&ca, &cb);
+            struct smx_fe a = loose(i), b = loose(j), ca = smx_fe_carry(&a), cb = smx_fe_carry(&b);
+            struct smx_fe ab = smx_fe_mul(&a, &b), ba = smx_fe_mul(&b, &a), cc = smx_fe_mul(&ca, &cb);
             cr_assert(same(&ab, &ba) && same(&ab, &cc), "%u * %u", i, j);
             for (int n = 0; n < 5; n++)
                 cr_assert_lt(ab.v[n], UINT64_C(1) << 52, "the product is tight");
         }
-        struct fe25519 a = loose(i), s = fe25519_square(&a), m = fe25519_mul(&a, &a);
+        struct smx_fe a = loose(i), s = smx_fe_square(&a), m = smx_fe_mul(&a, &a);
         cr_assert(same(&s, &m), "square of %u", i);
     }
 }
@@ -111,17 +111,17 @@ Test(crypto_curve, field_laws)
         edge_or_random(x, i % 40);
         edge_or_random(y, i % 37);
         edge_or_random(z, i);
-        struct fe25519 a = fe25519_from_bytes(x), b = fe25519_from_bytes(y), c = fe25519_from_bytes(z);
-        struct fe25519 b_plus_c = fe25519_add(&b, &c), left = fe25519_mul(&a, &b_plus_c);
-        struct fe25519 ab = fe25519_mul(&a, &b), ac = fe25519_mul(&a, &c), right = fe25519_add(&ab, &ac);
+        struct smx_fe a = smx_fe_from_bytes(x), b = smx_fe_from_bytes(y), c = smx_fe_from_bytes(z);
+        struct smx_fe b_plus_c = smx_fe_add(&b, &c), left = smx_fe_mul(&a, &b_plus_c);
+        struct smx_fe ab = smx_fe_mul(&a, &b), ac = smx_fe_mul(&a, &c), right = smx_fe_add(&ab, &ac);
         cr_assert(same(&left, &right), "a (b + c) = a b + a c");
-        struct fe25519 difference = fe25519_sub(&b, &c);
-        difference = fe25519_carry(&difference);
-        struct fe25519 back = fe25519_add(&difference, &c);
+        struct smx_fe difference = smx_fe_sub(&b, &c);
+        difference = smx_fe_carry(&difference);
+        struct smx_fe back = smx_fe_add(&difference, &c);
         cr_assert(same(&back, &b), "b - c + c = b");
-        struct fe25519 bc = fe25519_mul(&b, &c), l = fe25519_mul(&a, &bc), r = fe25519_mul(&ab, &c);
+        struct smx_fe bc = smx_fe_mul(&b, &c), l = smx_fe_mul(&a, &bc), r = smx_fe_mul(&ab, &c);
         cr_assert(same(&l, &r), "a (b c) = (a b) c");
-        struct fe25519 square = fe25519_square(&a), product = fe25519_mul(&a, &a);
+        struct smx_fe square = smx_fe_square(&a), product = smx_fe_mul(&a, &a);
         cr_assert(same(&square, &product));
     }
 }
@@ -133,18 +133,18 @@ Test(crypto_curve, field_inverse_and_roots)
         uint8_t x[32], y[32];
         edge_or_random(x, i);
         smx_random_bytes(&seeded.random, y, 32);
-        struct fe25519 a = fe25519_from_bytes(x), den = fe25519_from_bytes(y);
-        struct fe25519 inverse = fe25519_invert(&a), one = fe25519_mul(&a, &inverse);
-        bool zero = fe25519_is_zero(&a);
-        cr_assert(same(&one, zero ? &fe25519_zero : &fe25519_one));
-        struct fe25519 root, square = fe25519_square(&a), num = fe25519_mul(&square, &den);
-        cr_assert(fe25519_sqrt_ratio(&root, &num, &den), "a^2 den / den has a root");
-        struct fe25519 again = fe25519_square(&root);
+        struct smx_fe a = smx_fe_from_bytes(x), den = smx_fe_from_bytes(y);
+        struct smx_fe inverse = smx_fe_invert(&a), one = smx_fe_mul(&a, &inverse);
+        bool zero = smx_fe_is_zero(&a);
+        cr_assert(same(&one, zero ? &smx_fe_zero : &smx_fe_one));
+        struct smx_fe root, square = smx_fe_square(&a), num = smx_fe_mul(&square, &den);
+        cr_assert(smx_fe_sqrt_ratio(&root, &num, &den), "a^2 den / den has a root");
+        struct smx_fe again = smx_fe_square(&root);
         cr_assert(same(&again, &square));
-        if (fe25519_sqrt_ratio(&root, &a, &den)) {
+        if (smx_fe_sqrt_ratio(&root, &a, &den)) {
             roots++;
-            again = fe25519_square(&root);
-            again = fe25519_mul(&again, &den);
+            again = smx_fe_square(&root);
+            again = smx_fe_mul(&again, &den);
             cr_assert(same(&again, &a), "root^2 den = a");
         }
     }
@@ -359,15 +359,15 @@ Test(crypto_curve, one_division_for_many_and_zero_spoils_nothing)
         for (size_t i = 0; i < n; i++) {
             smx_random_bytes(&seeded.random, x, 32);
             smx_random_bytes(&seeded.random, y, 32);
-            fractions[i] = (struct smx_fraction){.num = fe25519_from_bytes(x), .den = fe25519_from_bytes(y)};
+            fractions[i] = (struct smx_fraction){.num = smx_fe_from_bytes(x), .den = smx_fe_from_bytes(y)};
             if (i % 3 == 1)
-                fractions[i].den = fe25519_zero;
+                fractions[i].den = smx_fe_zero;
         }
         smx_fractions_divide(got, fractions, n);
         for (size_t i = 0; i < n; i++) {
-            struct fe25519 inverse = fe25519_invert(&fractions[i].den);
-            struct fe25519 want = fe25519_mul(&fractions[i].num, &inverse);
-            fe25519_to_bytes(x, &want);
+            struct smx_fe inverse = smx_fe_invert(&fractions[i].den);
+            struct smx_fe want = smx_fe_mul(&fractions[i].num, &inverse);
+            smx_fe_to_bytes(x, &want);
             cr_assert_arr_eq(got[i], x, 32);
         }
     }
