@@ -12,7 +12,8 @@
  *
  * In the data phase the gateway answers every request with exactly one text, in order (03 section 4.3). At most one
  * claim is open at a time, so the queue of open requests is two counters: packets sent before the claim and after it.
- * An answer that names its kind (`send`, `bandwidth`) corrects the counters should they ever be off.
+ * Messages may get lost on our own side (a full WebSocket queue), so an answer that names its kind (`send`,
+ * `bandwidth`) corrects the counters.
  *
  * One refused packet or one undecryptable push is a lost packet, which the mixnet's acks repair; many in a row mean
  * that the session is broken. The reference dies at the first one (03 section 9.4).
@@ -304,11 +305,16 @@ static void registered(struct smx_gateway *gw, smx_ns now)
 /* --- the data phase ------------------------------------------------------------------------------------------------
  */
 
+/* A packet's answer where the claim's was due: the claim never got there, so another one may be made. */
 static void packet_answered(struct smx_gateway *gw)
 {
-    uint64_t *open = gw->claim_open && gw->before_claim ? &gw->before_claim : &gw->after_claim;
-    if (*open)
-        --*open;
+    if (gw->claim_open && gw->before_claim) {
+        gw->before_claim--;
+        return;
+    }
+    gw->claim_open = false;
+    if (gw->after_claim)
+        gw->after_claim--;
 }
 
 static void granted(struct smx_gateway *gw, int64_t balance)

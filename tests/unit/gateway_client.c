@@ -253,6 +253,24 @@ Test(gateway_client, an_answer_too_few_is_made_up_for)
     assert_failed(SMX_E_BANDWIDTH, SMX_GW_RETRY_OTHER);
 }
 
+/* Our own queue was full: the claim never left. Answers to later packets show it. */
+Test(gateway_client, a_claim_that_got_lost_is_made_again)
+{
+    ready();
+    forward(2);
+    pair_say(p, LOW);
+    cr_assert_str_eq(pair_heard(p), CLAIM); /* thrown away */
+    forward(2);
+    pair_say(p, LOW); /* second packet */
+    cr_assert_str_eq(pair_heard(p), "");
+    pair_say(p, EMPTY); /* third packet, sent after the claim */
+    cr_assert_str_eq(pair_heard(p), CLAIM);
+    pair_say(p, EMPTY); /* fourth */
+    pair_say(p, GRANT);
+    cr_assert_eq(smx_gateway_bandwidth(p->client), 99999999999);
+    cr_assert_eq(smx_gateway_state(p->client), SMX_GW_READY);
+}
+
 Test(gateway_client, more_answers_than_requests_do_no_harm)
 {
     ready();
