@@ -59,7 +59,12 @@ static void drain_down(struct smx_flow *flow);
 
 void smx_flow_options_default(struct smx_flow_options *options)
 {
-    *options = (struct smx_flow_options){.keep_idle = 7200, .keep_interval = 75, .keep_count = 9, .linger = -1};
+    *options = (struct smx_flow_options){.keep_idle = 7200,
+                                         .keep_interval = 75,
+                                         .keep_count = 9,
+                                         .linger = -1,
+                                         .syn_count = SMX_FLOW_SYN_COUNT,
+                                         .ttl = IP_DEFAULT_TTL};
 }
 
 static smx_ns now_of(const struct smx_flow *flow)
@@ -423,6 +428,8 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
     flow->state = FLOW_OPEN;
     flow->since = flow->progress = now_of(flow);
     smx_window_start(flow, pcb);
+    if (flow->options.max_segment && flow->options.max_segment < pcb->mss)
+        pcb->mss = flow->options.max_segment;
     drain_filler(flow);
     wait_readable(flow, true);
     if (flow->ops)
@@ -458,6 +465,8 @@ static void apply_options(struct smx_flow *flow)
     pcb->keep_idle = flow->options.keep_idle * 1000;
     pcb->keep_intvl = flow->options.keep_interval * 1000;
     pcb->keep_cnt = flow->options.keep_count;
+    pcb->tos = flow->options.tos;
+    pcb->ttl = flow->options.ttl;
     if (flow->options.nodelay && flow->state == FLOW_OPEN)
         tcp_output(pcb);
 }
@@ -523,6 +532,7 @@ struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_st
     *flow = (struct smx_flow){.flows = flows,
                               .fd = start->fd,
                               .filler = start->filler,
+                              .owner = start->owner,
                               .to = start->to,
                               .local = start->local,
                               .options = start->options,
@@ -581,7 +591,7 @@ void smx_flow_tick(struct smx_flow *flow, smx_ns now)
             kill_flow(flow, ENETDOWN, false);
         break;
     case FLOW_CONNECTING:
-        if (age > (user ? user : SMX_FLOW_CONNECT_TIMEOUT))
+        if (age > (user ? user : ((smx_ns)2 << flow->options.syn_count) * SMX_SEC - SMX_SEC))
             kill_flow(flow, ETIMEDOUT, false);
         break;
     case FLOW_OPEN:
@@ -603,19 +613,21 @@ void smx_flow_tick(struct smx_flow *flow, smx_ns now)
     }
 }
 
-bool smx_flow_drained(const struct smx_flow *flow)
+size_t smx_flow_unsent(const struct smx_flow *flow)
 {
     int waiting = 0;
-    switch (flow->state) {
-    case FLOW_OPEN:
-        if (!flow->up_done && !ioctl(flow->fd, SIOCINQ, &waiting) && (size_t)waiting > flow->filler)
-            return false;
-        return !flow->pcb->unsent && !flow->pcb->unacked;
-    case FLOW_LEAVING:
-        return !flow->pcb->unsent && !flow->pcb->unacked;
-    default:
+    if (flow->state != FLOW_OPEN && flow->state != FLOW_LEAVING)
+        return 0;
+    if (flow->fd >= 0 && ioctl(flow->fd, SIOCINQ, &waiting))
+        waiting = 0;
+    return unacknowledged(flow) + ((size_t)waiting > flow->filler ? (size_t)waiting - flow->filler : 0);
+}
+
+bool smx_flow_drained(const struct smx_flow *flow)
+{
+    if (flow->state != FLOW_OPEN && flow->state != FLOW_LEAVING)
         return true; /* a connect in progress has nothing written */
-    }
+    return !smx_flow_unsent(flow) && !flow->pcb->unsent && !flow->pcb->unacked; /* FIN is a segment without bytes */
 }
 
 void smx_flow_leave(struct smx_flow *flow)

@@ -7,21 +7,24 @@
 
 #include "stack/tcpip/netif.h"
 
-#define SMX_FLOWS_MAX            4096            /* connections at a time */
-#define SMX_FLOW_WAIT_TUNNEL     (60 * SMX_SEC)  /* a connect waits this long for the tunnel */
-#define SMX_FLOW_CONNECT_TIMEOUT (127 * SMX_SEC) /* Linux with tcp_syn_retries = 6 */
-#define SMX_FLOW_FIN_TIMEOUT     (60 * SMX_SEC)  /* net.ipv4.tcp_fin_timeout */
-#define SMX_FLOW_WINDOW_START    65535u          /* what a SYN can say */
-#define SMX_FLOW_WINDOW_MIN      8192u           /* every flow may always receive this much */
-#define SMX_FLOW_WINDOW_MAX      (1024u * 1024)
-#define SMX_FLOW_UPLOAD_START    (128u * 1024) /* bytes taken from the program that the peer has not acknowledged */
-#define SMX_FLOW_UPLOAD_MAX      (1024u * 1024)
+#define SMX_FLOWS_MAX         4096           /* connections at a time */
+#define SMX_FLOW_WAIT_TUNNEL  (60 * SMX_SEC) /* a connect waits this long for the tunnel */
+#define SMX_FLOW_SYN_COUNT    6              /* net.ipv4.tcp_syn_retries: a connect gives up after 2^(6+1)-1 s */
+#define SMX_FLOW_FIN_TIMEOUT  (60 * SMX_SEC) /* net.ipv4.tcp_fin_timeout */
+#define SMX_FLOW_WINDOW_START 65535u         /* what a SYN can say */
+#define SMX_FLOW_WINDOW_MIN   8192u          /* every flow may always receive this much */
+#define SMX_FLOW_WINDOW_MAX   (1024u * 1024)
+#define SMX_FLOW_UPLOAD_START (128u * 1024) /* bytes taken from the program that the peer has not acknowledged */
+#define SMX_FLOW_UPLOAD_MAX   (1024u * 1024)
 
 struct smx_flow_options {
     bool nodelay, keepalive;
     uint32_t keep_idle, keep_interval, keep_count; /* seconds, seconds, probes */
     uint32_t user_timeout;                         /* ms, 0: none */
     int linger;                                    /* seconds, -1: off; 0 resets the connection on close */
+    uint16_t max_segment;                          /* TCP_MAXSEG, 0: none */
+    uint8_t syn_count;                             /* TCP_SYNCNT */
+    uint8_t tos, ttl;
 };
 void smx_flow_options_default(struct smx_flow_options *options);
 
@@ -44,6 +47,7 @@ struct smx_flow_start {
     struct smx_flow_options options;
     int fd;        /* the engine's end, non-blocking; the flow owns it on success */
     size_t filler; /* bytes in it that stand for "not yet connected" */
+    pid_t owner;   /* the process that connects */
     const struct smx_flow_ops *ops;
     void *ctx;
 };
@@ -57,11 +61,14 @@ void smx_flow_set_options(struct smx_flow *flow, const struct smx_flow_options *
 /* NULL while waiting for the tunnel. For sockopt.c. */
 const struct tcp_pcb *smx_flow_pcb(const struct smx_flow *flow);
 
+/* Bytes the program wrote and the peer has not acknowledged (SIOCOUTQ). */
+size_t smx_flow_unsent(const struct smx_flow *flow);
 /* Everything the program wrote was acknowledged; if it left, its FIN too. */
 bool smx_flow_drained(const struct smx_flow *flow);
-/* As if the program had closed its sending side: what it wrote still goes out, then FIN. */
-void smx_flow_leave(struct smx_flow *flow);
-bool smx_flows_drained(const struct smx_flows *flows);
+/* The same of all flows of a process; 0: of every one. */
+bool smx_flows_drained(const struct smx_flows *flows, pid_t owner);
+/* As if the process had closed its sending sides: what it wrote still goes out, then FIN. */
+void smx_flows_leave(struct smx_flows *flows, pid_t owner);
 
 /* The tunnel is ready (again): waiting flows start, the others send at once what is due. */
 void smx_flows_up(struct smx_flows *flows);

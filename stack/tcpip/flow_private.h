@@ -13,6 +13,7 @@ struct smx_flow {
     struct smx_flow *next, *prev;
     enum flow_state state;
     smx_ns since; /* of the state */
+    pid_t owner;
     struct tcp_pcb *pcb;
     const struct smx_flow_ops *ops;
     void *ops_ctx;
@@ -55,6 +56,7 @@ void smx_flow_start_waiting(struct smx_flow *flow);
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset);
 void smx_flow_tick(struct smx_flow *flow, smx_ns now);
 bool smx_flow_output(struct smx_flow *flow);
+void smx_flow_leave(struct smx_flow *flow);
 
 /* flows.c */
 void smx_flows_add(struct smx_flows *flows, struct smx_flow *flow);

@@ -118,12 +118,19 @@ void smx_flows_refused(struct smx_flows *flows, const struct smx_control_addr *t
         smx_flow_kill(flow, EACCES, false);
 }
 
-bool smx_flows_drained(const struct smx_flows *flows)
+bool smx_flows_drained(const struct smx_flows *flows, pid_t owner)
 {
     FOR_EACH(flow, flows)
-    if (!smx_flow_drained(flow))
+    if ((!owner || flow->owner == owner) && !smx_flow_drained(flow))
         return false;
     return true;
+}
+
+void smx_flows_leave(struct smx_flows *flows, pid_t owner)
+{
+    FOR_EACH(flow, flows)
+    if (!owner || flow->owner == owner)
+        smx_flow_leave(flow);
 }
 
 void smx_flows_stats(const struct smx_flows *flows, struct smx_flows_stats *stats)

@@ -41,6 +41,8 @@ void smx_tunnel_start(struct smx_tunnel *tunnel);
 /* Tells the exit good-bye (best effort) and closes; then free. */
 void smx_tunnel_stop(struct smx_tunnel *tunnel);
 
+/* SMX_E_AGAIN: no exit at the moment; else as smx_ipr_send. While only the gateway connection is lost, packets queue.
+ */
 enum smx_err smx_tunnel_send(struct smx_tunnel *tunnel, const uint8_t *packet, size_t len, bool interactive);
 bool smx_tunnel_writable(const struct smx_tunnel *tunnel);
 size_t smx_tunnel_window(const struct smx_tunnel *tunnel);            /* see smx_ipr_window */

@@ -526,11 +526,11 @@ Test(flow, drained_and_leave)
     int server = establish(&w, &c);
     char buf[16];
     turn(&w, 300 * SMX_MS);
-    cr_assert(smx_flows_drained(w.flows));
+    cr_assert(smx_flows_drained(w.flows, 0));
     cr_assert_eq(write(c.fd, "last", 4), 4);
-    smx_flow_leave(c.flow);
-    cr_assert(!smx_flows_drained(w.flows));
-    UNTIL(&w, 5, smx_flows_drained(w.flows));
+    smx_flows_leave(w.flows, 0);
+    cr_assert(!smx_flows_drained(w.flows, 0));
+    UNTIL(&w, 5, smx_flows_drained(w.flows, 0));
     cr_assert_eq(recv(server, buf, sizeof(buf), 0), 4);
     UNTIL(&w, 5, recv(server, buf, sizeof(buf), 0) == 0);
     close(server);

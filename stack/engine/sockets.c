@@ -1,0 +1,466 @@
+/*
+ * A record per socket id: what the program wants of the socket before it is connected, the flow while it is, and the
+ * errno after.
+ *
+ *   NEW         known because of BIND or SETOPT
+ *   CONNECTING  OPEN came: policy agreed, a local port is chosen. Then, in either order, the data connection arrives
+ * and ARMED says how much filler it holds; with both, a flow starts. CONNECTED   the flow is established CLOSED      it
+ * was, and is over; FAILED: it never was. `error` waits to be asked for.
+ *
+ * Programs do not tell when they close a socket that has no connection, so records of the other states are only kept
+ * in a list of SMX_SOCKETS_IDLE_MAX, oldest out. An id is 64 random bits made by the program's own process; who
+ * knows it holds the descriptor.
+ */
+#include "stack/engine/sockets.h"
+
+#include "stack/engine/policy.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define BUCKETS 4096
+
+struct record {
+    struct smx_sockets *sockets;
+    struct record *next;                  /* in its bucket */
+    struct record *idle_next, *idle_prev; /* in the list of idle records */
+    uint8_t id[SMX_SOCKET_ID_LEN];
+    enum smx_socket_state state;
+    bool idle;
+    int error;
+    pid_t pid; /* who opened it */
+    struct smx_control_addr to, local;
+    struct smx_flow_options options;
+    struct smx_flow *flow;
+    int fd; /* the data connection until a flow owns it */
+    bool armed;
+    size_t filler;
+    struct smx_timer timer; /* OPEN without ARMED */
+};
+
+struct smx_sockets {
+    struct smx_flows *flows;
+    struct smx_netif *netif;
+    struct smx_loop *loop;
+    void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]);
+    void *ctx;
+    struct record *bucket[BUCKETS];
+    struct record *idle_first, *idle_last; /* oldest first */
+    unsigned idle_n;
+};
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+static struct record **bucket_of(struct smx_sockets *sockets, const uint8_t *id)
+{
+    return &sockets->bucket[(id[0] << 8 | id[1]) % BUCKETS]; /* ids are random */
+}
+
+static struct record *find(struct smx_sockets *sockets, const uint8_t *id)
+{
+    for (struct record *r = *bucket_of(sockets, id); r; r = r->next)
+        if (!memcmp(r->id, id, SMX_SOCKET_ID_LEN))
+            return r;
+    return NULL;
+}
+
+static void leave_idle(struct record *r)
+{
+    struct smx_sockets *sockets = r->sockets;
+    if (!r->idle)
+        return;
+    r->idle = false;
+    sockets->idle_n--;
+    *(r->idle_prev ? &r->idle_prev->idle_next : &sockets->idle_first) = r->idle_next;
+    *(r->idle_next ? &r->idle_next->idle_prev : &sockets->idle_last) = r->idle_prev;
+}
+
+static void forget(struct record *r)
+{
+    struct record **at = bucket_of(r->sockets, r->id);
+    leave_idle(r);
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
+    if (r->flow)
+        smx_flow_forget(r->flow);
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r);
+}
+
+static void enter_idle(struct record *r)
+{
+    struct smx_sockets *sockets = r->sockets;
+    leave_idle(r);
+    r->idle = true;
+    r->idle_prev = sockets->idle_last;
+    r->idle_next = NULL;
+    *(r->idle_prev ? &r->idle_prev->idle_next : &sockets->idle_first) = r;
+    sockets->idle_last = r;
+    if (++sockets->idle_n > SMX_SOCKETS_IDLE_MAX)
+        forget(sockets->idle_first);
+}
+
+static void end(struct record *r, enum smx_socket_state state, int error)
+{
+    uint8_t id[SMX_SOCKET_ID_LEN];
+    memcpy(id, r->id, sizeof(id));
+    smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
+    r->flow = NULL;
+    r->armed = false;
+    r->state = state;
+    r->error = error;
+    enter_idle(r);
+    r->sockets->ended(r->sockets->ctx, id);
+}
+
+static void never_armed(struct smx_timer *timer, smx_ns now)
+{
+    (void)now;
+    end((struct record *)((char *)timer - offsetof(struct record, timer)), SMX_SOCKET_FAILED, ECONNABORTED);
+}
+
+static struct record *find_or_make(struct smx_sockets *sockets, const uint8_t *id)
+{
+    struct record *r = find(sockets, id);
+    if (r)
+        return r;
+    r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    *r = (struct record){.sockets = sockets, .fd = -1, .timer.fire = never_armed};
+    memcpy(r->id, id, SMX_SOCKET_ID_LEN);
+    smx_flow_options_default(&r->options);
+    struct record **at = bucket_of(sockets, id);
+    r->next = *at;
+    *at = r;
+    enter_idle(r);
+    return r;
+}
+
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
+
+/* Only by connections: a socket that was bound and never connected may be closed long since. */
+static bool port_taken(struct smx_sockets *sockets, const struct record *except, uint16_t port)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct record *r = sockets->bucket[i]; r; r = r->next)
+            if (r != except && r->local.port == port &&
+                (r->state == SMX_SOCKET_CONNECTING || r->state == SMX_SOCKET_CONNECTED))
+                return true;
+    return false;
+}
+
+static uint16_t free_port(struct smx_sockets *sockets)
+{
+    uint16_t port;
+    do
+        port = smx_random_port();
+    while (port_taken(sockets, NULL, port)); /* records are fewer than ports */
+    return port;
+}
+
+static bool is_any(const struct smx_control_addr *addr)
+{
+    static const uint8_t zero[16];
+    return !memcmp(addr->ip, zero, addr->family == 6 ? 16 : 4);
+}
+
+/* The address a program may bind: none in particular, or the tunnel's own. */
+static int check_local(struct smx_sockets *sockets, const struct record *r, const struct smx_control_addr *local)
+{
+    struct smx_control_addr own = smx_netif_address(sockets->netif, local->family);
+    if (local->family && !is_any(local) && !smx_addr_same_ip(local, &own))
+        return EADDRNOTAVAIL;
+    return local->port && port_taken(sockets, r, local->port) ? EADDRINUSE : 0;
+}
+
+int smx_socket_bind(struct smx_sockets *sockets, const struct smx_control_request *request,
+                    struct smx_control_reply *reply)
+{
+    struct record *r = find_or_make(sockets, request->socket);
+    if (!r)
+        return ENOBUFS;
+    bool repeated = r->local.port && request->local.port == r->local.port;
+    if (r->state != SMX_SOCKET_NEW || (r->local.port && !repeated))
+        return EINVAL;
+    int error = check_local(sockets, r, &request->local);
+    if (error)
+        return error;
+    r->local = request->local;
+    if (!r->local.port)
+        r->local.port = free_port(sockets);
+    reply->local = r->local;
+    return 0;
+}
+
+/* --- connecting --------------------------------------------------------------------------------------------------- */
+
+static void on_connected(void *ctx)
+{
+    struct record *r = ctx;
+    r->state = SMX_SOCKET_CONNECTED;
+    r->local = smx_flow_local(r->flow);
+    r->sockets->ended(r->sockets->ctx, r->id);
+}
+
+static void on_closed(void *ctx, int error)
+{
+    struct record *r = ctx;
+    end(r, r->state == SMX_SOCKET_CONNECTED ? SMX_SOCKET_CLOSED : SMX_SOCKET_FAILED, error);
+}
+
+static void start_when_ready(struct record *r)
+{
+    static const struct smx_flow_ops ops = {.connected = on_connected, .closed = on_closed};
+    struct smx_flow_start start = {
+        .to = r->to, .local = r->local, .options = r->options, .fd = r->fd, .filler = r->filler, .ops = &ops, .ctx = r};
+    int error;
+    if (r->fd < 0 || !r->armed)
+        return;
+    smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
+    r->fd = -1;
+    struct smx_flow *flow = smx_flow_open(r->sockets->flows, &start, &error);
+    if (!flow) {
+        r->fd = start.fd;
+        end(r, SMX_SOCKET_FAILED, error);
+    } else if (r->state == SMX_SOCKET_CONNECTING) { /* else it failed at once and on_closed was called */
+        r->flow = flow;
+    }
+}
+
+int smx_socket_open(struct smx_sockets *sockets, const struct smx_control_request *request, pid_t pid)
+{
+    struct smx_control_addr to = request->addr, local = request->local;
+    smx_addr_unmap(&to);
+    smx_addr_unmap(&local);
+    int error = to.port ? smx_policy_connect(&to) : ECONNREFUSED;
+    if (error)
+        return error;
+    if (to.family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family)
+        return ENETUNREACH;
+    struct record *r = find_or_make(sockets, request->socket);
+    if (!r)
+        return ENOBUFS;
+    if (r->state == SMX_SOCKET_CONNECTED)
+        return EISCONN;
+    if (r->state == SMX_SOCKET_CONNECTING)
+        return EALREADY;
+    if (!local.port)
+        local.port = r->local.port; /* of BIND */
+    error = check_local(sockets, r, &local);
+    if (error)
+        return error;
+    if (!local.port)
+        local.port = free_port(sockets);
+    local.family = to.family;
+    if (!local.family || is_any(&local))
+        memcpy(local.ip, smx_netif_address(sockets->netif, to.family).ip, sizeof(local.ip));
+    leave_idle(r);
+    r->to = to;
+    r->local = local;
+    r->pid = pid;
+    r->error = 0;
+    r->state = SMX_SOCKET_CONNECTING;
+    smx_timer_set(sockets->loop, &r->timer, smx_loop_now(sockets->loop) + SMX_SOCKETS_ARM_TIME);
+    return 0;
+}
+
+int smx_socket_armed(struct smx_sockets *sockets, const struct smx_control_request *request)
+{
+    struct record *r = find(sockets, request->socket);
+    if (!r || r->state != SMX_SOCKET_CONNECTING || request->arg > SMX_CONTROL_FILLER_MAX)
+        return EINVAL;
+    if (r->armed || r->flow)
+        return 0; /* repeated */
+    r->armed = true;
+    r->filler = request->arg;
+    start_when_ready(r);
+    return 0;
+}
+
+bool smx_socket_attach(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN], int fd,
+                       const struct ucred *peer)
+{
+    struct record *r = find(sockets, id);
+    if (!r || r->state != SMX_SOCKET_CONNECTING || r->fd >= 0 || r->flow || r->pid != peer->pid)
+        return false;
+    r->fd = fd;
+    start_when_ready(r);
+    return true;
+}
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+
+void smx_socket_state(struct smx_sockets *sockets, const struct smx_control_request *request,
+                      struct smx_control_reply *reply)
+{
+    const struct record *r = find(sockets, request->socket);
+    reply->arg = r ? r->state : SMX_SOCKET_NEW;
+    if (!r)
+        return;
+    reply->local = r->local;
+    reply->addr = r->to;
+}
+
+int smx_socket_take_error(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN])
+{
+    struct record *r = find(sockets, id);
+    int error = r ? r->error : 0;
+    if (r)
+        r->error = 0;
+    return error;
+}
+
+bool smx_socket_settled(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN])
+{
+    const struct record *r = find(sockets, id);
+    return !r || r->state != SMX_SOCKET_CONNECTING;
+}
+
+/* --- options ------------------------------------------------------------------------------------------------------ */
+
+static bool set_tcp(struct smx_flow_options *o, int option, int value)
+{
+    switch (option) {
+    case TCP_NODELAY:
+        o->nodelay = value != 0;
+        return true;
+    case TCP_KEEPIDLE:
+        o->keep_idle = (uint32_t)value;
+        return value >= 1 && value <= 32767;
+    case TCP_KEEPINTVL:
+        o->keep_interval = (uint32_t)value;
+        return value >= 1 && value <= 32767;
+    case TCP_KEEPCNT:
+        o->keep_count = (uint32_t)value;
+        return value >= 1 && value <= 127;
+    case TCP_USER_TIMEOUT:
+        o->user_timeout = (uint32_t)value;
+        return value >= 0;
+    case TCP_MAXSEG:
+        o->max_segment = (uint16_t)value;
+        return value == 0 || (value >= SMX_TCP_MSS_MIN && value <= 32767);
+    case TCP_SYNCNT:
+        o->syn_count = (uint8_t)value;
+        return value >= 1 && value <= 12;
+    default:
+        return true; /* TCP_CORK and others that only tune: heard, without effect */
+    }
+}
+
+static bool set_ip(struct smx_flow_options *o, int level, int option, int value)
+{
+    bool traffic_class = level == IPPROTO_IP ? option == IP_TOS : option == IPV6_TCLASS;
+    bool hops = level == IPPROTO_IP ? option == IP_TTL : option == IPV6_UNICAST_HOPS;
+    if (traffic_class)
+        o->tos = value < 0 ? 0 : (uint8_t)value;
+    if (hops)
+        o->ttl = value < 0 ? IP_DEFAULT_TTL : (uint8_t)value;
+    return value >= -1 && value <= 255 && !(hops && !value);
+}
+
+static bool set_socket(struct smx_flow_options *o, const struct smx_control_request *request)
+{
+    struct linger linger;
+    int value;
+    memcpy(&value, request->data, sizeof(value));
+    if (request->option == SO_KEEPALIVE)
+        o->keepalive = value != 0;
+    if (request->option != SO_LINGER)
+        return true;
+    if (request->len < sizeof(linger))
+        return false;
+    memcpy(&linger, request->data, sizeof(linger));
+    o->linger = linger.l_onoff ? linger.l_linger : -1;
+    return true;
+}
+
+int smx_socket_setopt(struct smx_sockets *sockets, const struct smx_control_request *request)
+{
+    struct record *r = find_or_make(sockets, request->socket);
+    int value;
+    if (!r)
+        return ENOBUFS;
+    if (request->len < sizeof(value))
+        return EINVAL;
+    memcpy(&value, request->data, sizeof(value));
+    struct smx_flow_options options = r->options;
+    bool valid = true;
+    if (request->level == SOL_SOCKET)
+        valid = set_socket(&options, request);
+    else if (request->level == IPPROTO_TCP)
+        valid = set_tcp(&options, request->option, value);
+    else if (request->level == IPPROTO_IP || request->level == IPPROTO_IPV6)
+        valid = set_ip(&options, request->level, request->option, value);
+    else
+        return ENOPROTOOPT;
+    if (!valid)
+        return EINVAL;
+    r->options = options;
+    if (r->flow)
+        smx_flow_set_options(r->flow, &options);
+    return 0;
+}
+
+static int give(struct smx_control_reply *reply, int value)
+{
+    memcpy(reply->data, &value, sizeof(value));
+    reply->len = sizeof(value);
+    return 0;
+}
+
+int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_request *request,
+                      struct smx_control_reply *reply)
+{
+    const struct record *r = find(sockets, request->socket);
+    bool mtu = (request->level == IPPROTO_IP && request->option == IP_MTU) ||
+               (request->level == IPPROTO_IPV6 && request->option == IPV6_MTU);
+    if (!r || !r->flow)
+        return ENOTCONN;
+    if (request->level == SMX_LEVEL_IOCTL)
+        return request->option == SIOCOUTQ ? give(reply, (int)smx_flow_unsent(r->flow)) : ENOTTY;
+    if (mtu)
+        return give(reply, SMX_MTU_DEFAULT);
+    size_t len = sizeof(reply->data);
+    int error = smx_flow_getsockopt(r->flow, request->level, request->option, reply->data, &len);
+    reply->len = error ? 0 : (uint16_t)len;
+    return error;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif,
+                                    void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx)
+{
+    struct smx_sockets *sockets = calloc(1, sizeof(*sockets));
+    if (!sockets)
+        return NULL;
+    sockets->flows = flows;
+    sockets->netif = netif;
+    sockets->loop = smx_netif_loop(netif);
+    sockets->ended = ended;
+    sockets->ctx = ctx;
+    return sockets;
+}
+
+void smx_sockets_free(struct smx_sockets *sockets)
+{
+    if (!sockets)
+        return;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        while (sockets->bucket[i])
+            forget(sockets->bucket[i]);
+    free(sockets);
+}
