@@ -6,10 +6,11 @@
  * delivers (05 section 2.2); here an empty page or SMX_DIRECTORY_PAGES_MAX pages end it. When the last answer is in,
  * the topology and the exits are concluded at once:
  *
- *   - layers come from the rewarded set, everything else about a node from the skimmed list (05 section 5.1);
- *   - nodes below SMX_MIN_PERFORMANCE do not count, a node listed twice counts as listed last, a node in two layers
- *     counts for the first;
- *   - both documents must speak of one epoch, else keys and layers could belong to different rotations.
+ *   - layers come from the rewarded set, everything else about a node from the lists of mix nodes and gateways (05
+ *     section 5.1);
+ *   - nodes below SMX_MIN_PERFORMANCE do not count, a node listed twice counts as listed last (gateways after mix
+ *     nodes), a node in two layers counts for the first;
+ *   - the three must speak of one epoch, else keys and layers could belong to different rotations.
  */
 #include "core/directory/documents.h"
 
@@ -27,20 +28,22 @@ const char *const smx_public_api[SMX_PUBLIC_APIS] = {
 #define IPR_V9_RELEASE  1, 30, 0
 #define IPR_V10_RELEASE 1, 37, 0
 
-enum document { REWARDED, NODES, EPOCH, DESCRIBED, DOCUMENTS };
+enum document { MIXES, GATEWAYS, REWARDED, EPOCH, DESCRIBED, DOCUMENTS };
+#define LISTS 2 /* of skimmed nodes: MIXES and GATEWAYS */
 
 static const struct {
     const char *path;
     bool paged;
 } documents[DOCUMENTS] = {
+    [MIXES] = {"v2/unstable/nym-nodes/skimmed/mixnodes/active", true},
+    [GATEWAYS] = {"v2/unstable/nym-nodes/skimmed/entry-gateways", true},
     [REWARDED] = {"v1/nym-nodes/rewarded-set", false},
-    [NODES] = {"v2/unstable/nym-nodes/skimmed", true},
     [EPOCH] = {"v1/epoch/key-rotation-info", false},
     [DESCRIBED] = {"v2/nym-nodes/described", true},
 };
 
 #define PATH_MAX_LEN 64
-#define REQUESTS_MAX (2 + 2 * SMX_DIRECTORY_PAGES_MAX)
+#define REQUESTS_MAX (2 + 3 * SMX_DIRECTORY_PAGES_MAX)
 
 struct request {
     enum document document;
@@ -56,8 +59,8 @@ struct smx_directory {
     unsigned request_n, answered_n;
     struct request request[REQUESTS_MAX];
     struct smx_doc_rewarded rewarded;
-    struct smx_doc_page nodes_page; /* first page: epoch, rotation, total */
-    struct smx_doc_nodes nodes;
+    struct smx_doc_page page[LISTS]; /* first pages: epoch, rotation */
+    struct smx_doc_nodes nodes[LISTS];
     struct smx_doc_describeds describeds;
     uint64_t delivered[DOCUMENTS];
     /* the last result */
@@ -81,9 +84,11 @@ struct smx_directory *smx_directory_new(bool want_exits)
 static void free_documents(struct smx_directory *d)
 {
     smx_doc_rewarded_free(&d->rewarded);
-    free(d->nodes.item);
+    for (unsigned i = 0; i < LISTS; i++) {
+        free(d->nodes[i].item);
+        d->nodes[i] = (struct smx_doc_nodes){0};
+    }
     free(d->describeds.item);
-    d->nodes = (struct smx_doc_nodes){0};
     d->describeds = (struct smx_doc_describeds){0};
 }
 
@@ -118,7 +123,8 @@ void smx_directory_begin(struct smx_directory *directory)
     d->dead = false;
     d->request_n = d->answered_n = 0;
     ask(d, REWARDED, 0);
-    ask(d, NODES, 0);
+    ask(d, MIXES, 0);
+    ask(d, GATEWAYS, 0);
     ask(d, EPOCH, 0);
     if (d->want_exits)
         ask(d, DESCRIBED, 0);
@@ -162,12 +168,13 @@ static enum smx_err take_nodes(struct smx_directory *d, const struct request *r,
                                struct smx_fault *fault)
 {
     struct smx_doc_page page;
-    enum smx_err err = smx_doc_read_skimmed(&d->nodes, &page, body, len, fault);
+    enum smx_err err = smx_doc_read_skimmed(&d->nodes[r->document], &page, body, len, fault);
     if (err)
         return err;
+    const struct smx_doc_page *first = &d->page[r->document];
     if (r->page == 0)
-        d->nodes_page = page;
-    else if (page.epoch_id != d->nodes_page.epoch_id || page.rotation_id != d->nodes_page.rotation_id)
+        d->page[r->document] = page;
+    else if (page.epoch_id != first->epoch_id || page.rotation_id != first->rotation_id)
         return smx_fail(fault, SMX_E_AGAIN, "the epoch changed while the directory was read");
     return turn_page(d, r, &page, fault);
 }
@@ -196,7 +203,8 @@ static enum smx_err take(struct smx_directory *d, const struct request *r, const
     switch (r->document) {
     case REWARDED:
         return smx_doc_read_rewarded(&d->rewarded, body, len, fault);
-    case NODES:
+    case MIXES:
+    case GATEWAYS:
         return take_nodes(d, r, body, len, fault);
     default:
         return take_described(d, r, body, len, fault);
@@ -214,19 +222,28 @@ static int by_id(const void *a, const void *b)
     return x->order < y->order ? -1 : 1;
 }
 
-/* One entry per id, the last one listed; sorted by id. */
-static void unify_nodes(struct smx_doc_nodes *nodes)
+/* Both lists in one: one entry per id, the last one listed, sorted by id. */
+static enum smx_err unify_nodes(struct smx_directory *d)
 {
-    unsigned n = 0;
-    if (!nodes->n)
-        return;
-    qsort(nodes->item, nodes->n, sizeof(*nodes->item), by_id);
-    for (unsigned i = 1; i < nodes->n; i++) {
-        if (nodes->item[i].node.id != nodes->item[n].node.id)
-            n++;
-        nodes->item[n] = nodes->item[i];
+    struct smx_doc_nodes *all = &d->nodes[MIXES], *gateways = &d->nodes[GATEWAYS];
+    unsigned sum = all->n + gateways->n, n = 0;
+    struct smx_doc_skimmed *item = reallocarray(all->item, sum + 1, sizeof(*item));
+    if (!item)
+        return SMX_E_NOMEM;
+    all->item = item;
+    for (unsigned i = 0; i < gateways->n; i++) {
+        item[all->n + i] = gateways->item[i];
+        item[all->n + i].order += all->n;
+        item[all->n + i].gateway = true;
     }
-    nodes->n = n + 1;
+    qsort(item, sum, sizeof(*item), by_id);
+    for (unsigned i = 1; i < sum; i++) {
+        if (item[i].node.id != item[n].node.id)
+            n++;
+        item[n] = item[i];
+    }
+    all->n = all->cap = sum ? n + 1 : 0;
+    return SMX_OK;
 }
 
 static struct smx_doc_skimmed *find_node(const struct smx_doc_nodes *nodes, uint32_t id)
@@ -250,12 +267,13 @@ static bool reliable(const struct smx_doc_skimmed *skimmed)
 /* Layer of each node (by position in the list), 0: none. */
 static void assign_layers(const struct smx_directory *d, uint8_t *layer_of, unsigned layer_n[static SMX_LAYERS])
 {
+    const struct smx_doc_nodes *nodes = &d->nodes[MIXES];
     for (unsigned layer = 0; layer < SMX_LAYERS; layer++) {
         for (unsigned i = 0; i < d->rewarded.layer_n[layer]; i++) {
-            const struct smx_doc_skimmed *found = find_node(&d->nodes, d->rewarded.layer[layer][i]);
-            if (!found || !reliable(found) || layer_of[found - d->nodes.item])
+            const struct smx_doc_skimmed *found = find_node(nodes, d->rewarded.layer[layer][i]);
+            if (!found || !reliable(found) || layer_of[found - nodes->item])
                 continue;
-            layer_of[found - d->nodes.item] = (uint8_t)(layer + 1);
+            layer_of[found - nodes->item] = (uint8_t)(layer + 1);
             layer_n[layer]++;
         }
     }
@@ -263,13 +281,14 @@ static void assign_layers(const struct smx_directory *d, uint8_t *layer_of, unsi
 
 static enum smx_err fill_topology(struct smx_directory *d, struct smx_topology **out, struct smx_fault *fault)
 {
+    const struct smx_doc_nodes *nodes = &d->nodes[MIXES];
     unsigned layer_n[SMX_LAYERS] = {0}, gateway_n = 0, filled[SMX_LAYERS] = {0};
-    uint8_t *layer_of = calloc(d->nodes.n + 1, 1);
+    uint8_t *layer_of = calloc(nodes->n + 1, 1);
     if (!layer_of)
         return smx_fail(fault, SMX_E_NOMEM, "out of memory while reading the directory");
     assign_layers(d, layer_of, layer_n);
-    for (unsigned i = 0; i < d->nodes.n; i++)
-        gateway_n += reliable(&d->nodes.item[i]) && d->nodes.item[i].gateway;
+    for (unsigned i = 0; i < nodes->n; i++)
+        gateway_n += reliable(&nodes->item[i]) && nodes->item[i].gateway;
     struct smx_topology *t = NULL;
     enum smx_err err = SMX_OK;
     if (!layer_n[0] || !layer_n[1] || !layer_n[2])
@@ -279,8 +298,8 @@ static enum smx_err fill_topology(struct smx_directory *d, struct smx_topology *
         err = smx_fail(fault, SMX_E_NO_GATEWAY, "the directory lists no usable gateway");
     else if (!(t = smx_topology_new(layer_n, gateway_n)))
         err = smx_fail(fault, SMX_E_DIRECTORY, "the directory lists too many nodes");
-    for (unsigned i = 0, g = 0; t && i < d->nodes.n; i++) {
-        const struct smx_doc_skimmed *s = &d->nodes.item[i];
+    for (unsigned i = 0, g = 0; t && i < nodes->n; i++) {
+        const struct smx_doc_skimmed *s = &nodes->item[i];
         if (layer_of[i])
             t->layer[layer_of[i] - 1][filled[layer_of[i] - 1]++] = s->node;
         if (reliable(s) && s->gateway)
@@ -322,27 +341,33 @@ static enum smx_err fill_exits(struct smx_directory *d, const struct smx_topolog
     return SMX_OK;
 }
 
+static enum smx_err make_result(struct smx_directory *d, struct smx_topology **topology)
+{
+    const struct smx_doc_page *mixes = &d->page[MIXES], *gateways = &d->page[GATEWAYS];
+    if (mixes->epoch_id != gateways->epoch_id || mixes->rotation_id != gateways->rotation_id ||
+        mixes->epoch_id != d->rewarded.epoch_id)
+        return smx_fail(&d->fault, SMX_E_AGAIN, "the directory's documents belong to different epochs (%u, %u and %u)",
+                        d->rewarded.epoch_id, mixes->epoch_id, gateways->epoch_id);
+    enum smx_err err = unify_nodes(d);
+    if (!err && (err = fill_topology(d, topology, &d->fault)))
+        return err;
+    if (!err) {
+        (*topology)->epoch_id = mixes->epoch_id;
+        (*topology)->rotation_id = mixes->rotation_id;
+        err = d->want_exits ? fill_exits(d, *topology) : SMX_OK;
+    }
+    return err ? smx_fail(&d->fault, err, "out of memory while reading the directory") : SMX_OK;
+}
+
 static void conclude(struct smx_directory *d)
 {
-    struct smx_topology *t = NULL;
-    struct smx_fault *fault = &d->fault;
-    if (d->rewarded.epoch_id != d->nodes_page.epoch_id) {
-        smx_fail(fault, SMX_E_AGAIN, "the directory's documents belong to different epochs (%u and %u)",
-                 d->rewarded.epoch_id, d->nodes_page.epoch_id);
-    } else {
-        unify_nodes(&d->nodes);
-        if (!fill_topology(d, &t, fault)) {
-            t->epoch_id = d->nodes_page.epoch_id;
-            t->rotation_id = d->nodes_page.rotation_id;
-            if (d->want_exits && fill_exits(d, t)) {
-                smx_fail(fault, SMX_E_NOMEM, "out of memory while reading the directory");
-                smx_topology_unref(t);
-                t = NULL;
-            }
-        }
+    struct smx_topology *topology = NULL;
+    if (make_result(d, &topology)) {
+        smx_topology_unref(topology);
+        topology = NULL;
     }
     smx_topology_unref(d->topology);
-    d->topology = t;
+    d->topology = topology;
     free_documents(d);
 }
 

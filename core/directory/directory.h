@@ -2,10 +2,10 @@
  * The directory client: which documents to ask for, in which order, and what follows from them. Sans-I/O: it names the
  * paths to GET and takes the bodies; HTTP, TLS and retries belong to stack/. Spec 05.
  *
- * Asked for are the rewarded set (who is in which layer), the skimmed list of all nodes, the key rotation (only for the
- * time at which the epoch ends) and, when exits are wanted, the described nodes: the sufficient set of 05 section 2.1,
- * the reference's own "extended topology". The published client asks for other lists of the same nodes in another
- * order, so the directory's operator can tell the two apart.
+ * Asked for are the lists the published client routes by as well: the rewarded set (who is in which layer), the mix
+ * nodes, the entry gateways; the key rotation (here only for the time at which the epoch ends); and, when exits are
+ * wanted, the described nodes. Roles and performance of the exits are in the list of gateways already, so the list of
+ * all nodes, which the reference also joins with, is not needed (05 sections 2, 5.1 and 6.3).
  *
  * Hostile documents are expected: sizes, depth and counts are bounded, one bad node is skipped and the rest used. A
  * result, once there, stays until a later sequence has produced the next one. Not thread-safe.

@@ -278,16 +278,11 @@ static bool read_entry(struct smx_node *node, const struct json_object *o)
            read_hostname(node->hostname, entry);
 }
 
-static bool role(const struct json_object *roles, const char *name)
-{
-    bool value = false;
-    return roles && smx_json_bool(roles, name, &value) && value;
-}
-
 static bool read_skimmed(struct smx_doc_skimmed *skimmed, const struct json_object *o)
 {
     struct smx_node *node = &skimmed->node;
     const struct json_object *roles = smx_json_object(o, "supported_roles");
+    bool exit_ipr;
     const char *performance = smx_json_string(o, "performance", NULL);
     uint64_t id;
     memset(skimmed, 0, sizeof(*skimmed));
@@ -296,8 +291,7 @@ static bool read_skimmed(struct smx_doc_skimmed *skimmed, const struct json_obje
         !smx_doc_percent(&node->performance, performance) || !read_entry(node, o))
         return false;
     node->id = (uint32_t)id;
-    node->exit_ipr = role(roles, "exit_ipr");
-    skimmed->gateway = node->entry || node->exit_ipr || role(roles, "exit_nr") || role(roles, "entry");
+    node->exit_ipr = roles && smx_json_bool(roles, "exit_ipr", &exit_ipr) && exit_ipr;
     return true;
 }
 

@@ -31,8 +31,8 @@ struct smx_doc_page {
 /* Skimmed nodes, over all pages. */
 struct smx_doc_skimmed {
     struct smx_node node;
-    bool gateway;   /* may be the last hop */
     unsigned order; /* position in the list */
+    bool gateway;   /* set by directory.c: from the list of gateways */
 };
 struct smx_doc_nodes {
     unsigned n, cap;

@@ -33,26 +33,28 @@ static void check(struct smx_directory *directory, const struct smx_topology *to
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char *good[4];
+    static char *good[5];
     if (!good[0]) {
         if (smx_crypto_init())
             abort();
         good[0] = lab_document("rewarded-set");
-        good[1] = lab_document("skimmed");
-        good[2] = lab_document("key-rotation-info");
-        good[3] = lab_document("described");
+        good[1] = lab_document("mixnodes");
+        good[2] = lab_document("entry-gateways");
+        good[3] = lab_document("key-rotation-info");
+        good[4] = lab_document("described");
     }
     if (size < 1)
         return 0;
-    const char *document[4] = {good[0], good[1], good[2], good[3]};
+    const char *document[5] = {good[0], good[1], good[2], good[3], good[4]};
     char *text = malloc(size);
     memcpy(text, data + 1, size - 1);
     text[size - 1] = 0;
-    document[data[0] & 3] = text;
+    document[data[0] % 5] = text;
 
     struct smx_directory *directory = smx_directory_new(true);
     struct smx_fault fault;
-    if (!lab_read(directory, &(struct lab_answers){document[0], document[1], document[2], document[3]}, &fault)) {
+    struct lab_answers answers = {document[0], document[1], document[2], document[3], document[4]};
+    if (!lab_read(directory, &answers, &fault)) {
         struct smx_topology *topology = smx_directory_topology(directory, &fault);
         if (topology)
             check(directory, topology);

@@ -122,7 +122,8 @@ enum smx_err lab_read(struct smx_directory *directory, const struct lab_answers 
     smx_directory_begin(directory);
     while ((path = smx_directory_next(directory, &id))) {
         const char *body = strstr(path, "rewarded")    ? answers->rewarded
-                           : strstr(path, "skimmed")   ? answers->skimmed
+                           : strstr(path, "mixnodes")  ? answers->mixes
+                           : strstr(path, "entry")     ? answers->gateways
                            : strstr(path, "described") ? answers->described
                                                        : answers->epoch;
         enum smx_err err = smx_directory_answer(directory, id, body, body ? strlen(body) : 0, fault);

@@ -17,14 +17,14 @@ void lab_sphinx_key(uint8_t key[static 32], unsigned node);
 struct smx_topology *lab_topology(unsigned gateways);
 struct smx_lab_directory lab_directory(const struct smx_topology *topology);
 
-/* One of the documents of section 12.3, by file name ("skimmed"); to be freed. */
+/* One of the documents of section 12.3, by file name ("mixnodes"); to be freed. */
 char *lab_document(const char *name);
 /* A copy of `text` with every `from` replaced by `to`; ends the program if `from` does not occur. To be freed. */
 char *lab_replace(const char *text, const char *from, const char *to);
 
 /* The documents a directory client asks for. NULL: the request fails. */
 struct lab_answers {
-    const char *rewarded, *skimmed, *epoch, *described;
+    const char *rewarded, *mixes, *gateways, *epoch, *described;
 };
 /* Runs one sequence, each document being the answer to every page of it. */
 enum smx_err lab_read(struct smx_directory *directory, const struct lab_answers *answers, struct smx_fault *fault);

@@ -8,14 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *rewarded, *skimmed, *epoch, *described;
+static char *rewarded, *mixes, *gateways, *epoch, *described;
 static struct smx_directory *directory;
 
 static void setup(void)
 {
     cr_assert_eq(smx_crypto_init(), SMX_OK);
     rewarded = lab_document("rewarded-set");
-    skimmed = lab_document("skimmed");
+    mixes = lab_document("mixnodes");
+    gateways = lab_document("entry-gateways");
     epoch = lab_document("key-rotation-info");
     described = lab_document("described");
     directory = smx_directory_new(true);
@@ -25,7 +26,8 @@ static void teardown(void)
 {
     smx_directory_free(directory);
     free(rewarded);
-    free(skimmed);
+    free(mixes);
+    free(gateways);
     free(epoch);
     free(described);
 }
@@ -53,7 +55,7 @@ static struct outcome read_answers(const struct lab_answers *answers)
 
 static struct outcome read_lab(void)
 {
-    return read_answers(&(struct lab_answers){rewarded, skimmed, epoch, described});
+    return read_answers(&(struct lab_answers){rewarded, mixes, gateways, epoch, described});
 }
 
 Test(directory, the_documents_of_the_notes)
@@ -78,58 +80,60 @@ Test(directory, the_documents_of_the_notes)
 
 /* In these the client is more lenient than the published one, which refuses a document for a field it does not use:
  * marked L. A node that is not usable is skipped; the lab has only one per role, so something is missing then. */
-#define REWARDED   &rewarded
-#define SKIMMED    &skimmed
-#define EPOCH      &epoch
-#define DESCRIBED  &described
+enum { REWARDED = 1, MIXES = 2, GATEWAYS = 4, BOTH = 6, EPOCH = 8, DESCRIBED = 16 };
+static char **const every_document[] = {&rewarded, &mixes, &gateways, &epoch, &described};
 #define GATEWAY_OF "\"entry\":{\"hostname\":null,\"ws_port\":9000,\"wss_port\":null}"
 #define ROLES      "\"supported_roles\":{\"mixnode\":false,\"entry\":true,\"exit_nr\":true,\"exit_ipr\":true},"
 #define METADATA   "\"metadata\":{\"status\":null,"
 #define NODE_1_KEY "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVKJi3wFoF4"
 
 static const struct {
-    char **document;
+    unsigned documents;
     const char *from, *to;
     enum smx_err err;
     unsigned exits;
 } changes[] = {
     /* metadata */
-    {SKIMMED, METADATA, "\"metadata\":{", SMX_OK, 1},
-    {SKIMMED, METADATA, "\"metadata\":{\"status\":\"no-updates\",", SMX_OK, 1},
-    {SKIMMED, METADATA, "\"metadata\":{\"status\":{\"fresh\":{\"id\":1}},", SMX_OK, 1},
-    {SKIMMED, "2026-05-16 12:00:00.0 +00:00:00", "garbage", SMX_OK, 1},
-    {SKIMMED, ",\"refreshed_at\":\"2026-05-16 12:00:00.0 +00:00:00\"", "", SMX_OK, 1}, /* L */
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":0", SMX_OK, 1},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":4294967295", SMX_OK, 1},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":4294967296", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":-1", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":41.0", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":\"41\"", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"rotation_id\":41", "\"rotation_id\":null", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"absolute_epoch_id\":1000", "\"absolute_epoch_id\":1001", SMX_E_AGAIN, 0},
-    {SKIMMED, "\"metadata\"", "\"metadatum\"", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"metadata\":{", "\"metadata\":[],\"x\":{", SMX_E_DIRECTORY, 0},
+    {BOTH, METADATA, "\"metadata\":{", SMX_OK, 1},
+    {BOTH, METADATA, "\"metadata\":{\"status\":\"no-updates\",", SMX_OK, 1},
+    {MIXES, METADATA, "\"metadata\":{\"status\":{\"fresh\":{\"id\":1}},", SMX_OK, 1}, /* L */
+    {MIXES, "2026-05-16 12:00:00.0 +00:00:00", "2026-05-16T12:00:01Z", SMX_OK, 1},
+    {BOTH, "2026-05-16 12:00:00.0 +00:00:00", "garbage", SMX_OK, 1},
+    {BOTH, ",\"refreshed_at\":\"2026-05-16 12:00:00.0 +00:00:00\"", "", SMX_OK, 1}, /* L */
+    {BOTH, "\"rotation_id\":41", "\"rotation_id\":0", SMX_OK, 1},
+    {BOTH, "\"rotation_id\":41", "\"rotation_id\":4294967295", SMX_OK, 1},
+    {GATEWAYS, "\"rotation_id\":41", "\"rotation_id\":42", SMX_E_AGAIN, 0},
+    {MIXES, "\"absolute_epoch_id\":1000", "\"absolute_epoch_id\":1001", SMX_E_AGAIN, 0},
+    {BOTH, "\"absolute_epoch_id\":1000", "\"absolute_epoch_id\":1001", SMX_E_AGAIN, 0},
+    {BOTH, "\"rotation_id\":41", "\"rotation_id\":4294967296", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"rotation_id\":41", "\"rotation_id\":-1", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"rotation_id\":41", "\"rotation_id\":41.0", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"rotation_id\":41", "\"rotation_id\":\"41\"", SMX_E_DIRECTORY, 0},
+    {GATEWAYS, "\"rotation_id\":41", "\"rotation_id\":null", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"metadata\"", "\"metadatum\"", SMX_E_DIRECTORY, 0},
+    {GATEWAYS, "\"metadata\":{", "\"metadata\":[],\"x\":{", SMX_E_DIRECTORY, 0},
     /* pages */
-    {SKIMMED, "\"pagination\":{\"total\":4,\"page\":0,\"size\":4},", "", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"total\":4", "\"total\":\"4\"", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"total\":4", "\"total\":-4", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"total\":4", "\"total\":0", SMX_OK, 1},
-    {SKIMMED, "\"total\":4", "\"total\":8", SMX_OK, 1}, /* two pages with the same nodes */
-    {SKIMMED, "\"total\":4", "\"total\":18446744073709551615", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"data\":[", "\"data\":{},\"x\":[", SMX_E_DIRECTORY, 0},
-    {SKIMMED, "\"nodes\"", "\"edges\"", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"pagination\":{\"total\":3,\"page\":0,\"size\":3},", "", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"total\":3", "\"total\":\"3\"", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"total\":3", "\"total\":-3", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"total\":3", "\"total\":0", SMX_OK, 1},
+    {MIXES, "\"total\":3", "\"total\":6", SMX_OK, 1}, /* two pages with the same nodes */
+    {GATEWAYS, "\"total\":1", "\"total\":2", SMX_OK, 1},
+    {MIXES, "\"total\":3", "\"total\":18446744073709551615", SMX_E_DIRECTORY, 0},
+    {GATEWAYS, "\"data\":[", "\"data\":{},\"x\":[", SMX_E_DIRECTORY, 0},
+    {MIXES, "\"nodes\"", "\"edges\"", SMX_E_DIRECTORY, 0},
     {DESCRIBED, "\"total\":1,", "", SMX_E_DIRECTORY, 0},
     {DESCRIBED, "\"total\":1,", "\"total\":3,", SMX_OK, 1},
     {DESCRIBED, "\"data\":[", "\"data\":null,\"x\":[", SMX_E_DIRECTORY, 0},
     /* roles and layers */
-    {SKIMMED, "\"role\"", "\"epoch_role\"", SMX_OK, 1},
-    {SKIMMED, "\"role\":{\"Mixnode\":{\"layer\":1}},", "", SMX_OK, 1}, /* L */
-    {SKIMMED, "\"role\":{\"Mixnode\":{\"layer\":1}}", "\"role\":\"Inactive\"", SMX_OK, 1},
-    {SKIMMED, "\"entry\":null,", "", SMX_OK, 1},
-    {SKIMMED, ROLES, "", SMX_OK, 0},
-    {SKIMMED, "\"exit_ipr\":true", "\"exit_ipr\":false", SMX_OK, 0},
-    {SKIMMED, "\"entry\":true,\"exit_nr\":true", "\"entry\":false,\"exit_nr\":false", SMX_OK, 1},
-    {SKIMMED, ROLES, "\"supported_roles\":7,", SMX_OK, 0},
+    {MIXES, "\"role\"", "\"epoch_role\"", SMX_OK, 1},
+    {MIXES, "\"role\":{\"Mixnode\":{\"layer\":1}},", "", SMX_OK, 1}, /* L */
+    {MIXES, "\"role\":{\"Mixnode\":{\"layer\":1}}", "\"role\":\"Inactive\"", SMX_OK, 1},
+    {MIXES, "\"entry\":null,", "", SMX_OK, 1},
+    {GATEWAYS, ROLES, "", SMX_OK, 0},
+    {GATEWAYS, "\"exit_ipr\":true", "\"exit_ipr\":false", SMX_OK, 0},
+    {GATEWAYS, "\"entry\":true,\"exit_nr\":true", "\"entry\":false,\"exit_nr\":false", SMX_OK, 1},
+    {GATEWAYS, ROLES, "\"supported_roles\":7,", SMX_OK, 0},
     {REWARDED, ",\"standby\":[]", "", SMX_OK, 1}, /* L */
     {REWARDED, "\"epoch_id\":1000,", "", SMX_E_AGAIN, 0},
     {REWARDED, "\"epoch_id\":1000,", "\"epoch_id\":\"1000\",", SMX_E_DIRECTORY, 0},
@@ -151,39 +155,40 @@ static const struct {
      1},
     {REWARDED, "\"entry_gateways\":[4]", "\"entry_gateways\":[]", SMX_E_NO_GATEWAY, 0},
     /* performance */
-    {SKIMMED, "\"performance\":\"1\"", "\"performance\":1", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"performance\":\"1\"", "\"performance\":\"1.01\"", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"performance\":\"1\"", "\"performance\":\"0.49\"", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"performance\":\"1\"", "\"performance\":\"0.50\"", SMX_OK, 1},
-    {SKIMMED, "\"performance\":\"1\"", "\"performance\":\"0\"", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, GATEWAY_OF ",\"performance\":\"1\"", GATEWAY_OF ",\"performance\":\"0.4999\"", SMX_E_NO_GATEWAY, 0},
+    {MIXES, "\"performance\":\"1\"", "\"performance\":1", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"performance\":\"1\"", "\"performance\":\"1.01\"", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"performance\":\"1\"", "\"performance\":\"0.49\"", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"performance\":\"1\"", "\"performance\":\"0.50\"", SMX_OK, 1},
+    {MIXES, "\"performance\":\"1\"", "\"performance\":\"0\"", SMX_E_NO_ROUTE, 0},
+    {GATEWAYS, GATEWAY_OF ",\"performance\":\"1\"", GATEWAY_OF ",\"performance\":\"0.4999\"", SMX_E_NO_GATEWAY, 0},
     /* addresses and keys */
-    {SKIMMED, "[\"127.0.0.1\"]", "[\"2001:db8::1\",\"127.0.0.1\"]", SMX_OK, 1},
-    {SKIMMED, "[\"127.0.0.1\"]", "[]", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "[\"127.0.0.1\"]", "[\"localhost\"]", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "[\"127.0.0.1\"]", "[\"127.0.0.1 \"]", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "[\"127.0.0.1\"]", "[\"127.0.0.1\\u0000x\"]", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "[\"127.0.0.1\"]", "[7]", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "[\"127.0.0.1\"]", "\"127.0.0.1\"", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"mix_port\":10002", "\"mix_port\":0", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"mix_port\":10002", "\"mix_port\":65536", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, NODE_1_KEY, "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVK", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, NODE_1_KEY, "0" NODE_1_KEY, SMX_E_NO_ROUTE, 0},
-    {SKIMMED, NODE_1_KEY, "", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"node_id\":3,", "\"node_id\":-3,", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, "\"node_id\":3,", "\"node_id\":4294967299,", SMX_E_NO_ROUTE, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"hostname\":\"a.b-c_d.example\",\"ws_port\":9000,\"wss_port\":9001}", SMX_OK, 1},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"hostname\":\"a b\",\"ws_port\":9000}", SMX_E_NO_GATEWAY, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"hostname\":\"a\\r\\nHost: b\",\"ws_port\":9000}", SMX_E_NO_GATEWAY, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"hostname\":\"\",\"ws_port\":9000}", SMX_OK, 1},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"hostname\":null}", SMX_E_NO_GATEWAY, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":{\"ws_port\":90000}", SMX_E_NO_GATEWAY, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":[]", SMX_E_NO_GATEWAY, 0},
-    {SKIMMED, GATEWAY_OF, "\"entry\":null", SMX_OK, 1}, /* no entry, but still an exit */
+    {MIXES, "[\"127.0.0.1\"]", "[\"2001:db8::1\",\"127.0.0.1\"]", SMX_OK, 1},
+    {MIXES, "[\"127.0.0.1\"]", "[]", SMX_E_NO_ROUTE, 0},
+    {MIXES, "[\"127.0.0.1\"]", "[\"localhost\"]", SMX_E_NO_ROUTE, 0},
+    {MIXES, "[\"127.0.0.1\"]", "[\"127.0.0.1 \"]", SMX_E_NO_ROUTE, 0},
+    {MIXES, "[\"127.0.0.1\"]", "[\"127.0.0.1\\u0000x\"]", SMX_E_NO_ROUTE, 0},
+    {MIXES, "[\"127.0.0.1\"]", "[7]", SMX_E_NO_ROUTE, 0},
+    {MIXES, "[\"127.0.0.1\"]", "\"127.0.0.1\"", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"mix_port\":10002", "\"mix_port\":0", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"mix_port\":10002", "\"mix_port\":65536", SMX_E_NO_ROUTE, 0},
+    {MIXES, NODE_1_KEY, "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVK", SMX_E_NO_ROUTE, 0},
+    {MIXES, NODE_1_KEY, "0" NODE_1_KEY, SMX_E_NO_ROUTE, 0},
+    {MIXES, NODE_1_KEY, "", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"node_id\":3,", "\"node_id\":-3,", SMX_E_NO_ROUTE, 0},
+    {MIXES, "\"node_id\":3,", "\"node_id\":4294967299,", SMX_E_NO_ROUTE, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"hostname\":\"a.b-c_d.example\",\"ws_port\":9000,\"wss_port\":9001}", SMX_OK,
+     1},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"hostname\":\"a b\",\"ws_port\":9000}", SMX_E_NO_GATEWAY, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"hostname\":\"a\\r\\nHost: b\",\"ws_port\":9000}", SMX_E_NO_GATEWAY, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"hostname\":\"\",\"ws_port\":9000}", SMX_OK, 1},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"hostname\":null}", SMX_E_NO_GATEWAY, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":{\"ws_port\":90000}", SMX_E_NO_GATEWAY, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":[]", SMX_E_NO_GATEWAY, 0},
+    {GATEWAYS, GATEWAY_OF, "\"entry\":null", SMX_OK, 1}, /* no entry, but still an exit */
     /* unknown and repeated members */
-    {SKIMMED, "\"node_id\"", "\"novelty\":{\"a\":[1,{}]},\"node_id\"", SMX_OK, 1},
-    {SKIMMED, "{\"metadata\"", "{\"novelty\":[\"}]\\\"\"],\"metadata\"", SMX_OK, 1},
-    {SKIMMED, "\"node_id\":2,", "\"node_id\":9,\"node_id\":2,", SMX_OK, 1},
+    {MIXES, "\"node_id\"", "\"novelty\":{\"a\":[1,{}]},\"node_id\"", SMX_OK, 1},
+    {MIXES, "{\"metadata\"", "{\"novelty\":[\"}]\\\"\"],\"metadata\"", SMX_OK, 1},
+    {MIXES, "\"node_id\":2,", "\"node_id\":9,\"node_id\":2,", SMX_OK, 1},
     /* epoch: never fatal */
     {EPOCH, "\"progress\"", "\"egress\"", SMX_OK, 1},                /* L */
     {EPOCH, "{\"secs\":86400,\"nanos\":0}", "\"1 day\"", SMX_OK, 1}, /* L */
@@ -210,14 +215,21 @@ static const struct {
 Test(directory, one_change_each)
 {
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-        char *good = *changes[i].document;
-        *changes[i].document = lab_replace(good, changes[i].from, changes[i].to);
+        char *good[5];
+        for (unsigned d = 0; d < 5; d++) {
+            good[d] = *every_document[d];
+            if (changes[i].documents >> d & 1)
+                *every_document[d] = lab_replace(good[d], changes[i].from, changes[i].to);
+        }
         struct outcome o = read_lab();
         cr_expect_eq(o.err, changes[i].err, "error %d: %s -> %s", (int)o.err, changes[i].from, changes[i].to);
         cr_expect_eq(o.exits, changes[i].exits, "%u exits: %s -> %s", o.exits, changes[i].from, changes[i].to);
         smx_topology_unref(o.topology);
-        free(*changes[i].document);
-        *changes[i].document = good;
+        for (unsigned d = 0; d < 5; d++) {
+            if (changes[i].documents >> d & 1)
+                free(*every_document[d]);
+            *every_document[d] = good[d];
+        }
     }
 }
 
@@ -244,14 +256,14 @@ Test(directory, one_bad_node_among_good_ones_is_skipped)
         {"\"entry\":null",
          "\"entry\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"},
     };
-    const char *first = strstr(skimmed, "{\"node_id\":1"), *second = strstr(skimmed, "{\"node_id\":2");
+    const char *first = strstr(mixes, "{\"node_id\":1"), *second = strstr(mixes, "{\"node_id\":2");
     char *node = strndup(first, (size_t)(second - first));
-    char *five = lab_replace(skimmed, "\"total\":4", "\"total\":5");
+    char *four = lab_replace(mixes, "\"total\":3", "\"total\":4");
     for (size_t i = 0; i < sizeof(harm) / sizeof(harm[0]); i++) {
         char *bad = lab_replace(node, harm[i].from, harm[i].to), *list;
         cr_assert_geq(asprintf(&list, "\"data\":[%s", bad), 0);
-        char *text = lab_replace(five, "\"data\":[", list);
-        struct outcome o = read_answers(&(struct lab_answers){rewarded, text, epoch, described});
+        char *text = lab_replace(four, "\"data\":[", list);
+        struct outcome o = read_answers(&(struct lab_answers){rewarded, text, gateways, epoch, described});
         cr_expect_eq(o.err, SMX_OK, "%s", harm[i].to);
         cr_expect_eq(o.exits, 1);
         smx_topology_unref(o.topology);
@@ -260,7 +272,7 @@ Test(directory, one_bad_node_among_good_ones_is_skipped)
         free(text);
     }
     free(node);
-    free(five);
+    free(four);
 }
 
 Test(directory, a_node_that_is_too_long_is_skipped)
@@ -269,8 +281,8 @@ Test(directory, a_node_that_is_too_long_is_skipped)
     int n = sprintf(novelty, "\"node_id\":1,\"novelty\":\"");
     memset(novelty + n, 'x', SMX_DIRECTORY_NODE_MAX);
     strcpy(novelty + n + SMX_DIRECTORY_NODE_MAX, "\",");
-    char *text = lab_replace(skimmed, "\"node_id\":1,", novelty);
-    struct outcome o = read_answers(&(struct lab_answers){rewarded, text, epoch, described});
+    char *text = lab_replace(mixes, "\"node_id\":1,", novelty);
+    struct outcome o = read_answers(&(struct lab_answers){rewarded, text, gateways, epoch, described});
     cr_assert_eq(o.err, SMX_E_NO_ROUTE);
     free(text);
     free(novelty);
@@ -281,20 +293,19 @@ Test(directory, a_node_that_is_too_long_is_skipped)
 
 Test(directory, every_beginning_of_a_document_is_survived)
 {
-    char **documents[] = {&rewarded, &skimmed, &epoch, &described};
-    for (size_t d = 0; d < 4; d++) {
-        char *whole = *documents[d];
+    for (size_t d = 0; d < 5; d++) {
+        char *whole = *every_document[d];
         size_t end = strlen(whole);
         while (whole[end - 1] == '\n')
             end--;
         for (size_t len = 0; len < end; len++) {
-            *documents[d] = strndup(whole, len);
+            *every_document[d] = strndup(whole, len);
             struct outcome o = read_lab();
-            cr_assert(o.err || documents[d] == &epoch, "document %zu cut at %zu", d, len);
+            cr_assert(o.err || every_document[d] == &epoch, "document %zu cut at %zu", d, len);
             smx_topology_unref(o.topology);
-            free(*documents[d]);
+            free(*every_document[d]);
         }
-        *documents[d] = whole;
+        *every_document[d] = whole;
     }
 }
 
@@ -337,14 +348,13 @@ Test(directory, bombs)
     };
     for (size_t i = 0; i < sizeof(bombs) / sizeof(bombs[0]); i++) {
         char *bomb = repeat(bombs[i].before, bombs[i].piece, bombs[i].times, bombs[i].after);
-        char **documents[] = {&rewarded, &skimmed, &epoch, &described};
-        for (size_t d = 0; d < 4; d++) {
-            char *good = *documents[d];
-            *documents[d] = bomb;
+        for (size_t d = 0; d < 5; d++) {
+            char *good = *every_document[d];
+            *every_document[d] = bomb;
             struct outcome o = read_lab();
-            cr_assert(o.err || d >= 2, "bomb %zu as document %zu", i, d);
+            cr_assert(o.err || d >= 3, "bomb %zu as document %zu", i, d);
             smx_topology_unref(o.topology);
-            *documents[d] = good;
+            *every_document[d] = good;
         }
         free(bomb);
     }
@@ -355,9 +365,9 @@ Test(directory, bodies_beyond_the_limit_are_refused_unread)
     unsigned id;
     struct smx_fault fault;
     smx_directory_begin(directory);
-    while (!strstr(smx_directory_next(directory, &id), "skimmed"))
+    while (!strstr(smx_directory_next(directory, &id), "mixnodes"))
         ;
-    cr_assert_eq(smx_directory_answer(directory, id, skimmed, SMX_DIRECTORY_BODY_MAX + 1, &fault), SMX_E_DIRECTORY);
+    cr_assert_eq(smx_directory_answer(directory, id, mixes, SMX_DIRECTORY_BODY_MAX + 1, &fault), SMX_E_DIRECTORY);
     cr_assert_null(smx_directory_next(directory, &id), "the sequence is dead");
     cr_assert_not(smx_directory_complete(directory));
 }
@@ -365,7 +375,7 @@ Test(directory, bodies_beyond_the_limit_are_refused_unread)
 /* n copies of mix node 1 with ids from 100 on, in layer 1. */
 static char *many_nodes(unsigned n)
 {
-    const char *first = strstr(skimmed, "{\"node_id\":1"), *second = strstr(skimmed, "{\"node_id\":2");
+    const char *first = strstr(mixes, "{\"node_id\":1"), *second = strstr(mixes, "{\"node_id\":2");
     char *node = strndup(first, (size_t)(second - first)), *list = NULL;
     size_t len;
     FILE *out = open_memstream(&list, &len);
@@ -373,7 +383,7 @@ static char *many_nodes(unsigned n)
     for (unsigned i = 0; i < n; i++)
         fprintf(out, "{\"node_id\":%u%s", 100 + i, node + strlen("{\"node_id\":1"));
     fclose(out);
-    char *all = lab_replace(skimmed, "\"data\":[", list);
+    char *all = lab_replace(mixes, "\"data\":[", list);
     free(node);
     free(list);
     return all;
@@ -381,13 +391,13 @@ static char *many_nodes(unsigned n)
 
 Test(directory, too_many_nodes_are_refused)
 {
-    char *all = many_nodes(SMX_TOPOLOGY_MAX_NODES - 4);
-    struct outcome o = read_answers(&(struct lab_answers){rewarded, all, epoch, described});
+    char *all = many_nodes(SMX_TOPOLOGY_MAX_NODES - 3);
+    struct outcome o = read_answers(&(struct lab_answers){rewarded, all, gateways, epoch, described});
     cr_assert_eq(o.err, SMX_OK);
     smx_topology_unref(o.topology);
     free(all);
-    all = many_nodes(SMX_TOPOLOGY_MAX_NODES - 3);
-    o = read_answers(&(struct lab_answers){rewarded, all, epoch, described});
+    all = many_nodes(SMX_TOPOLOGY_MAX_NODES - 2);
+    o = read_answers(&(struct lab_answers){rewarded, all, gateways, epoch, described});
     cr_assert_eq(o.err, SMX_E_DIRECTORY);
     free(all);
 }
@@ -410,12 +420,17 @@ static void assert_paths(struct smx_directory *d, const char *const *paths, unsi
 
 Test(directory, documents_that_are_asked_for)
 {
-    static const char *const paths[] = {"v1/nym-nodes/rewarded-set", "v2/unstable/nym-nodes/skimmed?page=0",
-                                        "v1/epoch/key-rotation-info", "v2/nym-nodes/described?page=0"};
-    assert_paths(directory, paths, 4);
-    assert_paths(directory, paths, 4); /* a refresh asks again */
+    static const char *const paths[] = {
+        "v1/nym-nodes/rewarded-set",
+        "v2/unstable/nym-nodes/skimmed/mixnodes/active?page=0",
+        "v2/unstable/nym-nodes/skimmed/entry-gateways?page=0",
+        "v1/epoch/key-rotation-info",
+        "v2/nym-nodes/described?page=0",
+    };
+    assert_paths(directory, paths, 5);
+    assert_paths(directory, paths, 5); /* a refresh asks again */
     struct smx_directory *few = smx_directory_new(false);
-    assert_paths(few, paths, 3);
+    assert_paths(few, paths, 4);
     smx_directory_free(few);
 }
 
@@ -424,6 +439,9 @@ Test(directory, public_network_is_asked_over_tls)
     for (unsigned i = 0; i < SMX_PUBLIC_APIS; i++)
         cr_assert_eq(strncmp(smx_public_api[i], "https://", 8), 0);
 }
+
+#define MIXES_PATH    "v2/unstable/nym-nodes/skimmed/mixnodes/active"
+#define GATEWAYS_PATH "v2/unstable/nym-nodes/skimmed/entry-gateways"
 
 /* Answers the request for `path`; NULL body: it failed. */
 static enum smx_err answer(const char *path, const char *body, struct smx_fault *fault)
@@ -448,25 +466,26 @@ static enum smx_err answer(const char *path, const char *body, struct smx_fault 
     return SMX_E_RANGE;
 }
 
-static void begin_with_all_but_nodes(void)
+static void begin_with_all_but_mixes(void)
 {
     struct smx_fault fault;
     smx_directory_begin(directory);
     answer(NULL, NULL, NULL);
     cr_assert_eq(answer("v1/nym-nodes/rewarded-set", rewarded, &fault), SMX_OK);
+    cr_assert_eq(answer(GATEWAYS_PATH "?page=0", gateways, &fault), SMX_OK);
     cr_assert_eq(answer("v1/epoch/key-rotation-info", epoch, &fault), SMX_OK);
     cr_assert_eq(answer("v2/nym-nodes/described?page=0", described, &fault), SMX_OK);
     cr_assert_not(smx_directory_complete(directory));
 }
 
-/* The four nodes of the lab, one per page. */
+/* The three mix nodes of the lab, one per page. */
 static char *page(unsigned i)
 {
     char mark[32], *text;
     snprintf(mark, sizeof(mark), "{\"node_id\":%u", i + 1);
-    const char *start = strstr(skimmed, mark), *end = strstr(start, "\"performance\":\"1\"}");
+    const char *start = strstr(mixes, mark), *end = strstr(start, "\"performance\":\"1\"}");
     cr_assert_geq(asprintf(&text,
-                           "{\"nodes\":{\"data\":[%.*s],\"pagination\":{\"total\":4,\"page\":%u,\"size\":1}},"
+                           "{\"nodes\":{\"data\":[%.*s],\"pagination\":{\"total\":3,\"page\":%u,\"size\":1}},"
                            "\"metadata\":{\"rotation_id\":41,\"absolute_epoch_id\":1000}}",
                            (int)(end - start) + 18, start, i),
                   0);
@@ -475,14 +494,14 @@ static char *page(unsigned i)
 
 Test(directory, lists_in_several_pages_are_put_together)
 {
-    char path[64];
+    char path[96];
     struct smx_fault fault;
-    begin_with_all_but_nodes();
-    for (unsigned i = 0; i < 4; i++) {
+    begin_with_all_but_mixes();
+    for (unsigned i = 0; i < SMX_LAYERS; i++) {
         char *text = page(i);
-        snprintf(path, sizeof(path), "v2/unstable/nym-nodes/skimmed?page=%u", i);
+        snprintf(path, sizeof(path), MIXES_PATH "?page=%u", i);
         cr_assert_eq(answer(path, text, &fault), SMX_OK);
-        cr_assert_eq(smx_directory_complete(directory), i == 3);
+        cr_assert_eq(smx_directory_complete(directory), i == 2);
         free(text);
     }
     struct smx_topology *topology = smx_directory_topology(directory, &fault);
@@ -495,12 +514,12 @@ Test(directory, lists_in_several_pages_are_put_together)
 Test(directory, lists_that_never_end_are_given_up)
 {
     struct smx_fault fault;
-    char path[64], *endless = lab_replace(skimmed, "\"total\":4", "\"total\":1000000");
+    char path[96], *endless = lab_replace(mixes, "\"total\":3", "\"total\":1000000");
     enum smx_err err = SMX_OK;
     unsigned pages = 0;
-    begin_with_all_but_nodes();
+    begin_with_all_but_mixes();
     for (; !err && pages < 1000; pages++) {
-        snprintf(path, sizeof(path), "v2/unstable/nym-nodes/skimmed?page=%u", pages);
+        snprintf(path, sizeof(path), MIXES_PATH "?page=%u", pages);
         err = answer(path, endless, &fault);
     }
     cr_assert_eq(err, SMX_E_DIRECTORY);
@@ -508,8 +527,8 @@ Test(directory, lists_that_never_end_are_given_up)
     free(endless);
 
     char *empty = lab_replace(PAGE_OF "\"data\":[]}}", "\"total\":1", "\"total\":9");
-    begin_with_all_but_nodes();
-    cr_assert_eq(answer("v2/unstable/nym-nodes/skimmed?page=0", empty, &fault), SMX_E_DIRECTORY);
+    begin_with_all_but_mixes();
+    cr_assert_eq(answer(MIXES_PATH "?page=0", empty, &fault), SMX_E_DIRECTORY);
     free(empty);
 }
 
@@ -520,9 +539,9 @@ Test(directory, epoch_that_changes_between_pages_means_begin_anew)
     for (int i = 0; i < 2; i++) {
         struct smx_fault fault;
         char *first = page(0), *second = page(1), *changed = lab_replace(second, changes_of[i][0], changes_of[i][1]);
-        begin_with_all_but_nodes();
-        cr_assert_eq(answer("v2/unstable/nym-nodes/skimmed?page=0", first, &fault), SMX_OK);
-        cr_assert_eq(answer("v2/unstable/nym-nodes/skimmed?page=1", changed, &fault), SMX_E_AGAIN);
+        begin_with_all_but_mixes();
+        cr_assert_eq(answer(MIXES_PATH "?page=0", first, &fault), SMX_OK);
+        cr_assert_eq(answer(MIXES_PATH "?page=1", changed, &fault), SMX_E_AGAIN);
         free(first);
         free(second);
         free(changed);
@@ -549,14 +568,14 @@ Test(directory, answers_to_nothing_are_refused)
 
 Test(directory, failed_requests)
 {
-    struct lab_answers answers = {rewarded, skimmed, NULL, described};
+    struct lab_answers answers = {rewarded, mixes, gateways, NULL, described};
     struct outcome o = read_answers(&answers);
     cr_assert_eq(o.err, SMX_OK, "the epoch's end is a convenience");
     cr_assert_eq(smx_directory_epoch_left(directory, 1778932800), 0);
     smx_topology_unref(o.topology);
-    cr_assert_eq(read_answers(&(struct lab_answers){NULL, skimmed, epoch, described}).err, SMX_E_DIRECTORY);
-    cr_assert_eq(read_answers(&(struct lab_answers){rewarded, NULL, epoch, described}).err, SMX_E_DIRECTORY);
-    cr_assert_eq(read_answers(&(struct lab_answers){rewarded, skimmed, epoch, NULL}).err, SMX_E_DIRECTORY);
+    cr_assert_eq(read_answers(&(struct lab_answers){NULL, mixes, gateways, epoch, described}).err, SMX_E_DIRECTORY);
+    cr_assert_eq(read_answers(&(struct lab_answers){rewarded, NULL, gateways, epoch, described}).err, SMX_E_DIRECTORY);
+    cr_assert_eq(read_answers(&(struct lab_answers){rewarded, mixes, gateways, epoch, NULL}).err, SMX_E_DIRECTORY);
 }
 
 Test(directory, results_outlive_a_refresh_that_fails)
@@ -564,7 +583,7 @@ Test(directory, results_outlive_a_refresh_that_fails)
     unsigned n;
     struct outcome o = read_lab();
     cr_assert_eq(o.err, SMX_OK);
-    cr_assert_eq(read_answers(&(struct lab_answers){NULL, skimmed, epoch, described}).err, SMX_E_DIRECTORY);
+    cr_assert_eq(read_answers(&(struct lab_answers){NULL, mixes, gateways, epoch, described}).err, SMX_E_DIRECTORY);
     cr_assert_eq(o.topology->layer[0]->id, 1);
     cr_assert_not_null(smx_directory_exits(directory, &n));
     cr_assert_eq(n, 1);
@@ -585,19 +604,28 @@ Test(directory, time_until_the_epoch_ends)
         cr_assert_eq(smx_directory_epoch_left(directory, rows[i].now), rows[i].left, "%lld", (long long)rows[i].now);
 }
 
-/* A node listed twice counts as listed last (05 section 5.1: later insert overwrites). */
+/* A node listed twice counts as listed last, gateways after mix nodes (05 section 5.1: later insert overwrites). */
 Test(directory, later_entries_overwrite)
 {
-    char *twice = lab_replace(skimmed, "\"node_id\":2,", "\"node_id\":1,");
-    char *third = lab_replace(twice, "\"mix_port\":10002", "\"mix_port\":20002");
+    char *twice = lab_replace(mixes, "\"node_id\":2,", "\"node_id\":1,");
+    char *elsewhere = lab_replace(twice, "\"mix_port\":10002", "\"mix_port\":20002");
     char *layers = lab_replace(rewarded, "\"layer2\":[2]", "\"layer2\":[4]");
-    struct outcome o = read_answers(&(struct lab_answers){layers, third, epoch, described});
+    struct outcome o = read_answers(&(struct lab_answers){layers, elsewhere, gateways, epoch, described});
     cr_assert_eq(o.err, SMX_OK);
     cr_assert_eq(o.topology->layer[0]->mix.port, 20002);
+    cr_assert_eq(o.topology->layer[1]->mix.port, 10004);
+    smx_topology_unref(o.topology);
+
+    char *both = lab_replace(gateways, "\"node_id\":4,", "\"node_id\":1,");
+    o = read_answers(&(struct lab_answers){rewarded, mixes, both, epoch, described});
+    cr_assert_eq(o.err, SMX_OK);
+    cr_assert_eq(o.topology->layer[0]->mix.port, 10004);
+    cr_assert_eq(o.topology->gateway->id, 1);
     smx_topology_unref(o.topology);
     free(twice);
-    free(third);
+    free(elsewhere);
     free(layers);
+    free(both);
 }
 
 /* --- choices

@@ -261,13 +261,14 @@ Test(directory_known, published_topologies_are_read_back)
     strcpy(topology->gateway[1].hostname, "gw5.lab.example");
     topology->layer[2]->mix = (struct smx_node_address){true, 10003, {0x20, 1, 0xd, 0xb8, [15] = 3}};
 
-    char *text[4];
+    char *text[5];
     size_t len;
     text[0] = smx_publish_document(&lab, documents[1].path, &len);
-    text[1] = smx_publish_document(&lab, documents[4].path, &len);
-    text[2] = smx_publish_document(&lab, documents[0].path, &len);
-    text[3] = smx_publish_document(&lab, documents[5].path, &len);
-    struct lab_answers answers = {text[0], text[1], text[2], text[3]};
+    text[1] = smx_publish_document(&lab, documents[2].path, &len);
+    text[2] = smx_publish_document(&lab, documents[3].path, &len);
+    text[3] = smx_publish_document(&lab, documents[0].path, &len);
+    text[4] = smx_publish_document(&lab, documents[5].path, &len);
+    struct lab_answers answers = {text[0], text[1], text[2], text[3], text[4]};
     struct smx_directory *directory = smx_directory_new(true);
     struct smx_fault fault;
     cr_assert_eq(lab_read(directory, &answers, &fault), SMX_OK);
@@ -289,6 +290,6 @@ Test(directory_known, published_topologies_are_read_back)
     smx_topology_unref(read);
     smx_topology_unref(topology);
     smx_directory_free(directory);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         free(text[i]);
 }
