@@ -1,0 +1,212 @@
+/*
+ * The exit: the one the user named, or one of the directory's, weighted by performance (spec 04 section 13, 05 section
+ * 6.3). Each gets DISCOVERED_TIMEOUT, then the next one is tried; the one the user named gets the IPR client's own
+ * timeout, and more attempts while the start limit lasts.
+ *
+ * An exit that was up and is lost is dialled again at once, then others, DIALS_MAX dials in all before the tunnel
+ * fails. Every new dial forgets the old conversation with the exit: its SURBs, its sender tag. Flows end with it, also
+ * when the exit gives the same addresses again, for its translation table is another one.
+ */
+#include "stack/tunnel/internal.h"
+
+#include <string.h>
+
+#define DISCOVERED_TIMEOUT (12 * SMX_SEC) /* v10 has SMX_IPR_V10_HEADSTART of it */
+#define DIALS_MAX          10
+
+static smx_ns now_of(const struct smx_tunnel *tunnel)
+{
+    return smx_loop_now(tunnel->loop);
+}
+
+/* --- choice --------------------------------------------------------------------------------------------------------
+ */
+
+/* Sets `exit` and exit_index. */
+static bool choose(struct smx_tunnel *tunnel)
+{
+    if (tunnel->exit_chosen && tunnel->exit_tries == 0)
+        return true; /* the one that was up until now */
+    if (tunnel->config.has_ipr) {
+        tunnel->exit = tunnel->config.ipr;
+        tunnel->exit_index = -1;
+        return tunnel->exit_chosen = true;
+    }
+    int i = smx_choose_exit(tunnel->exits, tunnel->exit_n, tunnel->exits_tried, &smx_random_system);
+    tunnel->exit_index = i;
+    tunnel->exit_chosen = i >= 0;
+    if (i >= 0)
+        tunnel->exit = tunnel->exits[i].address;
+    return tunnel->exit_chosen;
+}
+
+static bool speaks_v10(const struct smx_tunnel *tunnel)
+{
+    for (unsigned i = 0; i < tunnel->exit_n; i++)
+        if (smx_recipient_equal(&tunnel->exits[i].address, &tunnel->exit))
+            return smx_ipr_speaks_v10(&tunnel->exits[i]);
+    return false; /* not in the directory: 9, the baseline (05 section 6.3) */
+}
+
+/* --- the IPR client's callbacks ------------------------------------------------------------------------------------
+ */
+
+static void ipr_state(void *ctx, enum smx_ipr_state state, const struct smx_fault *why)
+{
+    struct smx_tunnel *tunnel = ctx;
+    if (state == SMX_IPR_UP) {
+        tunnel->exit_up = true;
+        tunnel->exit_tries = 0;
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, SMX_NEVER);
+        memset(tunnel->exits_tried, 0, sizeof(tunnel->exits_tried));
+        smx_tunnel_ready(tunnel, tunnel->ever_ready);
+    } else if (state == SMX_IPR_LOST || state == SMX_IPR_DENIED) {
+        tunnel->exit_failed = true;
+        if (why)
+            tunnel->exit_fault = *why;
+        else
+            smx_fail(&tunnel->exit_fault, SMX_E_NO_EXIT, "the exit was lost");
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel));
+    }
+}
+
+static void ipr_packet(void *ctx, const uint8_t *packet, size_t len)
+{
+    struct smx_tunnel *tunnel = ctx;
+    tunnel->ops.packet(tunnel->ctx, packet, len);
+}
+
+static void ipr_refused(void *ctx, const char *destination, size_t len)
+{
+    struct smx_tunnel *tunnel = ctx;
+    tunnel->ops.refused(tunnel->ctx, destination, len);
+}
+
+static const struct smx_ipr_ops ipr_ops = {ipr_state, ipr_packet, ipr_refused};
+
+/* --- dialling ------------------------------------------------------------------------------------------------------
+ */
+
+/* What cannot be dialled at all counts like an exit that did not answer. */
+static void dial_failed(struct smx_tunnel *tunnel, enum smx_err err)
+{
+    smx_fail(&tunnel->exit_fault, err, "the exit cannot be dialled: %s", smx_err_text(err));
+    tunnel->exit_failed = true;
+    smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel));
+}
+
+static void dial(struct smx_tunnel *tunnel)
+{
+    struct smx_ipr_config config;
+    char address[SMX_RECIPIENT_TEXT_MAX];
+    smx_recipient_text(address, &tunnel->exit);
+    smx_debug("dialling the exit %s", address);
+    smx_client_forget(tunnel->client, &tunnel->exit);
+    smx_ipr_config_default(&config);
+    config.try_v10 = speaks_v10(tunnel);
+    tunnel->ipr = smx_ipr_new(&config, tunnel->client, &smx_random_system, &ipr_ops, tunnel);
+    enum smx_err err =
+        tunnel->ipr ? smx_ipr_connect(tunnel->ipr, now_of(tunnel), smx_tunnel_unix(), &tunnel->exit) : SMX_E_NOMEM;
+    if (err) {
+        dial_failed(tunnel, err);
+        return;
+    }
+    if (tunnel->window)
+        smx_ipr_want_window(tunnel->ipr, tunnel->window);
+    if (tunnel->exit_index >= 0)
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel) + DISCOVERED_TIMEOUT);
+    smx_tunnel_kick(tunnel);
+}
+
+static void no_exit_left(struct smx_tunnel *tunnel)
+{
+    struct smx_fault fault;
+    smx_fail(&fault, SMX_E_NO_EXIT, "none of the %u exits tried can be used; the last one: %.150s", tunnel->exit_tries,
+             tunnel->last.code ? tunnel->last.text : "no answer");
+    if (!tunnel->ever_ready) {
+        smx_tunnel_fail(tunnel, &fault);
+        return;
+    }
+    memset(tunnel->exits_tried, 0, sizeof(tunnel->exits_tried));
+    smx_nodes_renew(tunnel);
+    if (tunnel->state != SMX_TUNNEL_FAILED)
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, smx_tunnel_retry_at(tunnel));
+}
+
+void smx_exit_start(struct smx_tunnel *tunnel)
+{
+    struct smx_fault fault;
+    if (tunnel->ipr || !smx_link_ready(tunnel->link))
+        return;
+    smx_tunnel_enter(tunnel, SMX_TUNNEL_EXIT);
+    if (!choose(tunnel)) {
+        no_exit_left(tunnel);
+    } else if (!smx_topology_gateway(tunnel->topology, tunnel->exit.gateway) && !tunnel->ever_ready) {
+        smx_fail(&fault, SMX_E_NO_EXIT, "the gateway of the exit (--ipr) is not in the directory");
+        smx_tunnel_fail(tunnel, &fault);
+    } else {
+        dial(tunnel);
+    }
+}
+
+/* --- losing it -----------------------------------------------------------------------------------------------------
+ */
+
+static void drop_ipr(struct smx_tunnel *tunnel)
+{
+    smx_ipr_free(tunnel->ipr);
+    tunnel->ipr = NULL;
+    tunnel->exit_up = tunnel->exit_failed = false;
+}
+
+/* An exit we were dialling did not take us. */
+static void dial_again(struct smx_tunnel *tunnel, const struct smx_fault *fault)
+{
+    tunnel->exit_tries++;
+    if (tunnel->exit_index >= 0 && (unsigned)tunnel->exit_index < tunnel->exit_n)
+        tunnel->exits_tried[tunnel->exit_index / 8] |= (uint8_t)(1u << tunnel->exit_index % 8);
+    bool refused = fault->code == SMX_E_EXIT_DENIED && tunnel->config.has_ipr && !tunnel->ever_ready;
+    if (refused || tunnel->exit_tries >= DIALS_MAX)
+        smx_tunnel_fail(tunnel, fault);
+    else if (tunnel->config.has_ipr)
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, smx_tunnel_retry_at(tunnel));
+    else
+        smx_exit_start(tunnel);
+}
+
+/* One timer for the three moments an exit waits for: its failure is to be handled, its time is up, the next dial. */
+static void step_due(struct smx_timer *timer, smx_ns now)
+{
+    (void)now;
+    struct smx_tunnel *tunnel = SMX_TUNNEL_OF(timer, exit_step);
+    struct smx_fault fault = tunnel->exit_fault;
+    bool was_up = tunnel->exit_up;
+    if (!tunnel->ipr) {
+        smx_exit_start(tunnel);
+        return;
+    }
+    if (!tunnel->exit_failed)
+        smx_fail(&fault, SMX_E_TIMEOUT, "the exit did not answer within %d s", (int)(DISCOVERED_TIMEOUT / SMX_SEC));
+    drop_ipr(tunnel);
+    smx_tunnel_reconnecting(tunnel, &fault);
+    smx_info("exit: %s", fault.text);
+    if (was_up)
+        smx_exit_start(tunnel);
+    else
+        dial_again(tunnel, &fault);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------
+ */
+
+void smx_exit_init(struct smx_tunnel *tunnel)
+{
+    tunnel->exit_index = -1;
+    tunnel->exit_step.fire = step_due;
+}
+
+void smx_exit_stop(struct smx_tunnel *tunnel)
+{
+    drop_ipr(tunnel);
+    smx_timer_set(tunnel->loop, &tunnel->exit_step, SMX_NEVER);
+}
