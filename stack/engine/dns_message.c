@@ -84,7 +84,7 @@ void smx_dns_reverse_name(char out[static SMX_DNS_NAME_MAX], const struct smx_co
         return;
     }
     for (unsigned i = 0; i < 32; i++) {
-        unsigned nibble = ip[15 - i / 2] >> (i % 2 ? 4 : 0) & 15u;
+        unsigned nibble = (unsigned)ip[15 - i / 2] >> (i % 2 ? 4 : 0) & 15u;
         out[2 * i] = "0123456789abcdef"[nibble];
         out[2 * i + 1] = '.';
     }
@@ -95,11 +95,10 @@ void smx_dns_reverse_name(char out[static SMX_DNS_NAME_MAX], const struct smx_co
 
 size_t smx_dns_build(uint8_t out[static SMX_DNS_QUERY_MAX], uint16_t id, const char *name, uint16_t type)
 {
+    /* one question, recursion desired */
+    const uint8_t head[HEADER] = {(uint8_t)(id >> 8), (uint8_t)id, 1, 0, 0, 1};
     struct smx_writer w = smx_writer(out, SMX_DNS_QUERY_MAX);
-    smx_write_be16(&w, id);
-    smx_write_be16(&w, 0x0100); /* recursion desired */
-    smx_write_be16(&w, 1);
-    smx_write(&w, (const uint8_t[6]){0}, 6);
+    smx_write(&w, head, sizeof(head));
     for (const char *label = name; *label;) {
         size_t len = strcspn(label, ".");
         if (!len || len > 63)
