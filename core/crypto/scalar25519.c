@@ -33,9 +33,9 @@ void smx_scalar_append(uint8_t k[static 32], const uint8_t scalar[static 32])
     smx_wipe(product, sizeof(product));
 }
 
-/* 8 k < 8 l = 2^255 + something small. If bit 254 is set and bit 255 is not, 8 k will do, else 8 l - 8 k. Only for k
- * next to l / 2 neither does, with probability 2^-127; the caller's table path knows no such gap. */
-void smx_scalar_for_ladder(uint8_t scalar[static 32], const uint8_t k[static 32])
+/* 8 k < 8 l = 2^255 + something small. If bit 254 is set and bit 255 is not, 8 k will do, else 8 l - 8 k, unless k is
+ * right next to 0 or l. */
+bool smx_scalar_for_ladder(uint8_t scalar[static 32], const uint8_t k[static 32])
 {
     static const uint8_t eight_l[32] = {0x68, 0x9f, 0xae, 0xe7, 0xd2, 0x18, 0x93, 0xc0, 0xb2, 0xe6, 0xbc,
                                         0x17, 0xf5, 0xce, 0xf7, 0xa6, 0,    0,    0,    0,    0,    0,
@@ -55,4 +55,5 @@ void smx_scalar_for_ladder(uint8_t scalar[static 32], const uint8_t k[static 32]
         scalar[i] = (uint8_t)((straight[i] & fits) | (opposite[i] & ~fits));
     smx_wipe(straight, sizeof(straight));
     smx_wipe(opposite, sizeof(opposite));
+    return (scalar[0] & 7) == 0 && (scalar[31] & 0xc0) == 0x40;
 }

@@ -8,6 +8,7 @@
 #ifndef SMX_CRYPTO_SCALAR25519_H
 #define SMX_CRYPTO_SCALAR25519_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* k for one scalar: clamp(scalar) / 8. */
@@ -15,7 +16,7 @@ void smx_scalar_start(uint8_t k[static 32], const uint8_t scalar[static 32]);
 /* k for one scalar more: k * clamp(scalar) mod l. */
 void smx_scalar_append(uint8_t k[static 32], const uint8_t scalar[static 32]);
 /* The same multiplication for the ladder: a number that clamping leaves alone and that equals 8 k or -8 k modulo 8 l
- * (the opposite point has the same u). */
-void smx_scalar_for_ladder(uint8_t scalar[static 32], const uint8_t k[static 32]);
+ * (the opposite point has the same u). False, with probability 2^-127, when there is none. */
+bool smx_scalar_for_ladder(uint8_t scalar[static 32], const uint8_t k[static 32]) __attribute__((warn_unused_result));
 
 #endif

@@ -56,8 +56,7 @@ static enum smx_err slow_secret(uint8_t s[32], const struct sphinx_keys *keys, c
 {
     uint8_t scalar[32];
     enum smx_err err;
-    if (smx_x25519_on_curve(point)) {
-        smx_scalar_for_ladder(scalar, k);
+    if (smx_x25519_on_curve(point) && smx_scalar_for_ladder(scalar, k)) {
         err = smx_x25519(s, scalar, point);
         smx_wipe(scalar, sizeof(scalar));
         return err;
