@@ -129,7 +129,7 @@ Test(fragment, too_long_or_too_small_to_split)
 /* The message of the large cases: 00, then byte i = 7 i + 3. */
 static uint8_t *pattern(size_t n)
 {
-    uint8_t *message = malloc(n);
+    uint8_t *message = calloc(n, 1);
     for (size_t i = 0; i < n; i++)
         message[i] = i ? (uint8_t)((i - 1) * 7 + 3) : 0;
     return message;
