@@ -21,7 +21,7 @@
 #define TRIES_MAX    10
 #define FIRST_TRIES  3
 #define GATEWAYS_MAX 5
-#define LASTED       (30 * SMX_SEC)
+#define LASTED       (10 * SMX_SEC)
 #define DRAWS_MAX    32 /* random choices until one is not shunned */
 
 static void connect_link(struct smx_tunnel *tunnel);
@@ -191,12 +191,12 @@ static void link_down(void *ctx, enum smx_gateway_retry retry, const struct smx_
 {
     struct smx_tunnel *tunnel = ctx;
     struct smx_fault copy = *fault;
-    smx_link_free(tunnel->link);
+    smx_entry_link_free(tunnel->link);
     tunnel->link = NULL;
     lost(tunnel, retry, &copy);
 }
 
-static const struct smx_link_ops link_ops = {link_ready, link_push, link_writable, link_save, link_down};
+static const struct smx_entry_link_ops link_ops = {link_ready, link_push, link_writable, link_save, link_down};
 
 static void connect_link(struct smx_tunnel *tunnel)
 {
@@ -206,8 +206,8 @@ static void connect_link(struct smx_tunnel *tunnel)
     smx_tunnel_enter(tunnel, SMX_TUNNEL_GATEWAY);
     smx_state_registration(tunnel->keep, tunnel->gateway, &registration);
     if (node)
-        tunnel->link = smx_link_new(tunnel->loop, tunnel->trust, smx_state_keys(tunnel->keep), node, &registration,
-                                    &link_ops, tunnel, &fault);
+        tunnel->link = smx_entry_link_new(tunnel->loop, tunnel->trust, smx_state_keys(tunnel->keep), node,
+                                          &registration, &link_ops, tunnel, &fault);
     else
         smx_fail(&fault, SMX_E_NO_GATEWAY, "our gateway has left the network");
     if (!tunnel->link)
@@ -225,7 +225,7 @@ void smx_entry_replace(struct smx_tunnel *tunnel, const struct smx_fault *why)
 
 void smx_entry_stop(struct smx_tunnel *tunnel)
 {
-    smx_link_free(tunnel->link);
+    smx_entry_link_free(tunnel->link);
     tunnel->link = NULL;
     tunnel->link_ready_since = 0;
     smx_timer_set(tunnel->loop, &tunnel->retry, SMX_NEVER);

@@ -133,20 +133,22 @@ static void no_exit_left(struct smx_tunnel *tunnel)
         smx_timer_set(tunnel->loop, &tunnel->exit_step, smx_tunnel_retry_at(tunnel));
 }
 
+static void begin(struct smx_tunnel *tunnel)
+{
+    if (!smx_entry_link_ready(tunnel->link))
+        return; /* it calls smx_exit_start when it is */
+    smx_tunnel_enter(tunnel, SMX_TUNNEL_EXIT);
+    if (choose(tunnel))
+        dial(tunnel);
+    else
+        no_exit_left(tunnel);
+}
+
+/* By the timer, because this is called from inside the link. */
 void smx_exit_start(struct smx_tunnel *tunnel)
 {
-    struct smx_fault fault;
-    if (tunnel->ipr || !smx_link_ready(tunnel->link))
-        return;
-    smx_tunnel_enter(tunnel, SMX_TUNNEL_EXIT);
-    if (!choose(tunnel)) {
-        no_exit_left(tunnel);
-    } else if (!smx_topology_gateway(tunnel->topology, tunnel->exit.gateway) && !tunnel->ever_ready) {
-        smx_fail(&fault, SMX_E_NO_EXIT, "the gateway of the exit (--ipr) is not in the directory");
-        smx_tunnel_fail(tunnel, &fault);
-    } else {
-        dial(tunnel);
-    }
+    if (!tunnel->ipr)
+        smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel));
 }
 
 /* --- losing it -----------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ static void dial_again(struct smx_tunnel *tunnel, const struct smx_fault *fault)
     else if (tunnel->config.has_ipr)
         smx_timer_set(tunnel->loop, &tunnel->exit_step, smx_tunnel_retry_at(tunnel));
     else
-        smx_exit_start(tunnel);
+        begin(tunnel);
 }
 
 /* One timer for the three moments an exit waits for: its failure is to be handled, its time is up, the next dial. */
@@ -182,7 +184,7 @@ static void step_due(struct smx_timer *timer, smx_ns now)
     struct smx_fault fault = tunnel->exit_fault;
     bool was_up = tunnel->exit_up;
     if (!tunnel->ipr) {
-        smx_exit_start(tunnel);
+        begin(tunnel);
         return;
     }
     if (!tunnel->exit_failed)
@@ -191,7 +193,7 @@ static void step_due(struct smx_timer *timer, smx_ns now)
     smx_tunnel_reconnecting(tunnel, &fault);
     smx_info("exit: %s", fault.text);
     if (was_up)
-        smx_exit_start(tunnel);
+        begin(tunnel);
     else
         dial_again(tunnel, &fault);
 }

@@ -13,8 +13,8 @@
 #define SMX_STACK_TUNNEL_INTERNAL_H
 
 #include "stack/log.h"
+#include "stack/tunnel/entry_link.h"
 #include "stack/tunnel/fetch.h"
-#include "stack/tunnel/link.h"
 #include "stack/tunnel/state.h"
 #include "stack/tunnel/tunnel.h"
 
@@ -50,7 +50,7 @@ struct smx_tunnel {
     struct smx_timer refresh;
 
     /* entry.c */
-    struct smx_link *link; /* NULL: waiting for `retry` */
+    struct smx_entry_link *link; /* NULL: waiting for `retry` */
     uint8_t gateway[32];
     bool has_gateway;               /* one was chosen */
     bool gateway_worked;            /* and was ready once */
@@ -102,7 +102,7 @@ void smx_entry_replace(struct smx_tunnel *tunnel, const struct smx_fault *why);
 
 /* --- exit.c */
 void smx_exit_init(struct smx_tunnel *tunnel);
-/* The gateway is ready: dial an exit unless one is up or being dialled. */
+/* The gateway is ready: dial an exit, soon, unless one is up or being dialled. */
 void smx_exit_start(struct smx_tunnel *tunnel);
 void smx_exit_stop(struct smx_tunnel *tunnel);
 

@@ -103,13 +103,15 @@ static void save(const struct smx_tunnel *tunnel, smx_ns epoch_left)
 
 static void first_answer(struct smx_tunnel *tunnel)
 {
-    struct smx_fault fault;
-    if (tunnel->config.has_ipr || tunnel->exit_n) {
+    struct smx_fault fault = {0};
+    if (tunnel->config.has_ipr && !smx_topology_gateway(tunnel->topology, tunnel->config.ipr.gateway))
+        smx_fail(&fault, SMX_E_NO_EXIT, "the gateway in the exit's address (--ipr) is not in the directory");
+    else if (!tunnel->config.has_ipr && !tunnel->exit_n)
+        smx_fail(&fault, SMX_E_NO_EXIT, "the directory lists no usable exit");
+    if (fault.code)
+        smx_tunnel_fail(tunnel, &fault);
+    else
         smx_entry_start(tunnel);
-        return;
-    }
-    smx_fail(&fault, SMX_E_NO_EXIT, "the directory lists no usable exit");
-    smx_tunnel_fail(tunnel, &fault);
 }
 
 /* True when the topology still has our gateway, or we have none yet. */
@@ -212,7 +214,7 @@ void smx_nodes_start(struct smx_tunnel *tunnel)
     }
     tunnel->ops.state(tunnel->ctx, tunnel->state, false, NULL);
     if (use_cache(tunnel))
-        smx_entry_start(tunnel);
+        first_answer(tunnel);
     else
         start_fetch(tunnel);
 }

@@ -170,13 +170,13 @@ static void client_emit(void *ctx, uint8_t rotation, const struct smx_node_addre
 {
     struct smx_tunnel *tunnel = ctx;
     if (tunnel->link)
-        smx_link_forward(tunnel->link, rotation, first_hop, packet, len);
+        smx_entry_link_forward(tunnel->link, rotation, first_hop, packet, len);
 }
 
 static unsigned client_room(void *ctx)
 {
     struct smx_tunnel *tunnel = ctx;
-    return smx_link_room(tunnel->link);
+    return smx_entry_link_room(tunnel->link);
 }
 
 static void client_deliver(void *ctx, const struct smx_inbound *message)
@@ -278,7 +278,7 @@ static void say_goodbye(struct smx_tunnel *tunnel)
 
 void smx_tunnel_stop(struct smx_tunnel *tunnel)
 {
-    if (tunnel->exit_up && smx_link_ready(tunnel->link))
+    if (tunnel->exit_up && smx_entry_link_ready(tunnel->link))
         say_goodbye(tunnel);
     tunnel->stopped = true;
     shut(tunnel);
@@ -337,7 +337,7 @@ void smx_tunnel_status(const struct smx_tunnel *tunnel, struct smx_tunnel_status
         .exit = tunnel->exit,
         .ready_since = tunnel->ready_since,
         .reconnects = tunnel->reconnects,
-        .bandwidth = smx_link_bandwidth(tunnel->link),
+        .bandwidth = smx_entry_link_bandwidth(tunnel->link),
     };
     memcpy(status->gateway, tunnel->gateway, sizeof(status->gateway));
     memcpy(status->phase_took, tunnel->phase_took, sizeof(status->phase_took));

@@ -5,7 +5,7 @@
  *
  * The gateway's state machine must not be freed from inside its own callbacks, so its failure is passed on by a timer.
  */
-#include "stack/tunnel/link.h"
+#include "stack/tunnel/entry_link.h"
 
 #include "stack/log.h"
 #include "stack/net/http.h"
@@ -21,9 +21,9 @@
                                                                            */
 #define MESSAGE_MAX (SMX_GATEWAY_TEXT_MAX > SMX_GATEWAY_BINARY_MAX ? SMX_GATEWAY_TEXT_MAX : SMX_GATEWAY_BINARY_MAX)
 
-struct smx_link {
+struct smx_entry_link {
     struct smx_loop *loop;
-    const struct smx_link_ops *ops;
+    const struct smx_entry_link_ops *ops;
     void *ctx;
     struct smx_ws *ws;
     struct smx_gateway *gateway;
@@ -31,9 +31,9 @@ struct smx_link {
     char where[320];        /* for messages */
 };
 
-#define OWNER(pointer, member) ((struct smx_link *)((char *)(pointer)-offsetof(struct smx_link, member)))
+#define OWNER(pointer, member) ((struct smx_entry_link *)((char *)(pointer)-offsetof(struct smx_entry_link, member)))
 
-static void set_timer(struct smx_link *link)
+static void set_timer(struct smx_entry_link *link)
 {
     bool failed = smx_gateway_state(link->gateway) == SMX_GW_FAILED;
     smx_timer_set(link->loop, &link->timer, failed ? smx_loop_now(link->loop) : smx_gateway_deadline(link->gateway));
@@ -46,27 +46,27 @@ static void set_timer(struct smx_link *link)
  * into the gateway's deadline. */
 static void gateway_text(void *ctx, const char *json, size_t len)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     if (smx_ws_send(link->ws, true, json, len))
         smx_debug("gateway: a control message found no room");
 }
 
 static void gateway_binary(void *ctx, const uint8_t *frame, size_t len)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     if (smx_ws_send(link->ws, false, frame, len))
         smx_debug("gateway: a packet found no room");
 }
 
 static void gateway_push(void *ctx, uint8_t *message, size_t len)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     link->ops->push(link->ctx, message, len);
 }
 
 static void gateway_save(void *ctx, const struct smx_registration *registration)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     link->ops->save(link->ctx, registration);
 }
 
@@ -79,7 +79,7 @@ static void gateway_state(void *ctx, enum smx_gateway_state state)
                                         [SMX_GW_CLAIM] = "claiming bandwidth",
                                         [SMX_GW_READY] = "ready",
                                         [SMX_GW_FAILED] = "failed"};
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     smx_debug("gateway: %s", names[state]);
     if (state == SMX_GW_READY)
         link->ops->ready(link->ctx);
@@ -90,7 +90,7 @@ static const struct smx_gateway_ops gateway_ops = {gateway_text, gateway_binary,
 
 static void timer_due(struct smx_timer *timer, smx_ns now)
 {
-    struct smx_link *link = OWNER(timer, timer);
+    struct smx_entry_link *link = OWNER(timer, timer);
     smx_gateway_run(link->gateway, now);
     if (smx_gateway_state(link->gateway) != SMX_GW_FAILED) {
         set_timer(link);
@@ -107,7 +107,7 @@ static void timer_due(struct smx_timer *timer, smx_ns now)
 
 static void ws_open(void *ctx)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     smx_debug("gateway: connected to %s", link->where);
     smx_gateway_start(link->gateway, smx_loop_now(link->loop), (int64_t)time(NULL));
     set_timer(link);
@@ -115,7 +115,7 @@ static void ws_open(void *ctx)
 
 static void ws_message(void *ctx, bool text, uint8_t *data, size_t len)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     if (text)
         smx_gateway_text(link->gateway, smx_loop_now(link->loop), (const char *)data, len);
     else
@@ -125,14 +125,14 @@ static void ws_message(void *ctx, bool text, uint8_t *data, size_t len)
 
 static void ws_writable(void *ctx)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     link->ops->writable(link->ctx);
 }
 
 /* A gateway ends the connection right after an error text (03 trap 23): then its words are the reason. */
 static void ws_closed(void *ctx, const struct smx_fault *why)
 {
-    struct smx_link *link = ctx;
+    struct smx_entry_link *link = ctx;
     if (smx_gateway_state(link->gateway) == SMX_GW_FAILED)
         return; /* the timer is set */
     struct smx_fault fault;
@@ -145,7 +145,7 @@ static const struct smx_ws_ops ws_ops = {ws_open, ws_message, ws_writable, ws_cl
 /* --- life ----------------------------------------------------------------------------------------------------------
  */
 
-static enum smx_err connect_ws(struct smx_link *link, struct smx_trust *trust, const struct smx_node *node,
+static enum smx_err connect_ws(struct smx_entry_link *link, struct smx_trust *trust, const struct smx_node *node,
                                struct smx_fault *fault)
 {
     char ip[INET6_ADDRSTRLEN], authority[SMX_AUTHORITY_MAX];
@@ -161,11 +161,12 @@ static enum smx_err connect_ws(struct smx_link *link, struct smx_trust *trust, c
     return link->ws ? SMX_OK : smx_fail(fault, SMX_E_NOMEM, "out of memory for the gateway");
 }
 
-struct smx_link *smx_link_new(struct smx_loop *loop, struct smx_trust *trust, const struct smx_client_keys *keys,
-                              const struct smx_node *gateway, const struct smx_registration *registration,
-                              const struct smx_link_ops *ops, void *ctx, struct smx_fault *fault)
+struct smx_entry_link *smx_entry_link_new(struct smx_loop *loop, struct smx_trust *trust,
+                                          const struct smx_client_keys *keys, const struct smx_node *gateway,
+                                          const struct smx_registration *registration,
+                                          const struct smx_entry_link_ops *ops, void *ctx, struct smx_fault *fault)
 {
-    struct smx_link *link = calloc(1, sizeof(*link));
+    struct smx_entry_link *link = calloc(1, sizeof(*link));
     if (link) {
         link->loop = loop;
         link->ops = ops;
@@ -177,11 +178,11 @@ struct smx_link *smx_link_new(struct smx_loop *loop, struct smx_trust *trust, co
         smx_fail(fault, SMX_E_NOMEM, "out of memory for the gateway");
     else if (!connect_ws(link, trust, gateway, fault))
         return link;
-    smx_link_free(link);
+    smx_entry_link_free(link);
     return NULL;
 }
 
-void smx_link_free(struct smx_link *link)
+void smx_entry_link_free(struct smx_entry_link *link)
 {
     if (!link)
         return;
@@ -191,24 +192,24 @@ void smx_link_free(struct smx_link *link)
     free(link);
 }
 
-bool smx_link_ready(const struct smx_link *link)
+bool smx_entry_link_ready(const struct smx_entry_link *link)
 {
     return link && smx_gateway_state(link->gateway) == SMX_GW_READY;
 }
 
-unsigned smx_link_room(const struct smx_link *link)
+unsigned smx_entry_link_room(const struct smx_entry_link *link)
 {
-    size_t queued = smx_link_ready(link) ? smx_ws_queued(link->ws) : SMX_LINK_QUEUE;
-    return queued < SMX_LINK_QUEUE ? (unsigned)((SMX_LINK_QUEUE - queued) / FRAME_ROOM) : 0;
+    size_t queued = smx_entry_link_ready(link) ? smx_ws_queued(link->ws) : SMX_ENTRY_LINK_QUEUE;
+    return queued < SMX_ENTRY_LINK_QUEUE ? (unsigned)((SMX_ENTRY_LINK_QUEUE - queued) / FRAME_ROOM) : 0;
 }
 
-void smx_link_forward(struct smx_link *link, uint8_t rotation, const struct smx_node_address *first_hop,
-                      const uint8_t *packet, size_t len)
+void smx_entry_link_forward(struct smx_entry_link *link, uint8_t rotation, const struct smx_node_address *first_hop,
+                            const uint8_t *packet, size_t len)
 {
     smx_gateway_forward(link->gateway, rotation, first_hop, packet, len);
 }
 
-int64_t smx_link_bandwidth(const struct smx_link *link)
+int64_t smx_entry_link_bandwidth(const struct smx_entry_link *link)
 {
     return link ? smx_gateway_bandwidth(link->gateway) : 0;
 }
