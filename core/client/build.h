@@ -11,30 +11,37 @@
 
 #include "core/message/packet.h"
 
-/* A header that waits for its payload. Single use, secret. */
+#define SMX_MADE_MAX 4
+
+/* Headers that wait for their payloads, made together because that is cheaper. Each is used once. Secret: wipe. */
 struct smx_made {
-    struct smx_route route;
-    struct smx_sphinx_header header;
-    smx_ns expected; /* what the mix nodes will hold the packet back in total */
+    unsigned n;
+    struct smx_route route[SMX_MADE_MAX];
+    struct smx_sphinx_seed seed[SMX_MADE_MAX];
+    struct smx_sphinx_header header[SMX_MADE_MAX];
 };
 
-/* A route to the client `destination` behind the gateway `egress`, and its header. */
-enum smx_err smx_make_header(struct smx_made *made, const struct smx_topology *topology, const struct smx_node *egress,
-                             const uint8_t destination[static 32], smx_ns delay_mean, const struct smx_random *random);
+/* Draws the next one: a route to the client `destination` behind the gateway `egress`. */
+enum smx_err smx_made_draw(struct smx_made *made, const struct smx_topology *topology, const struct smx_node *egress,
+                           const uint8_t destination[static 32], smx_ns delay_mean, const struct smx_random *random);
+/* Makes the headers of all that were drawn. */
+enum smx_err smx_made_finish(struct smx_made *made, uint16_t version);
+/* What the mix nodes will hold back a packet with header `i` in total. */
+smx_ns smx_made_expected(const struct smx_made *made, unsigned i);
 
-enum smx_err smx_build_ack(uint8_t out[static SMX_ACK_PREFIX], const struct smx_made *made,
+/* Each of these uses up header `i`. */
+enum smx_err smx_build_ack(uint8_t out[static SMX_ACK_PREFIX], const struct smx_made *made, unsigned i,
                            const uint8_t ack_key[static SMX_ACK_KEY], const uint8_t iv[static 16],
                            struct smx_fragment_id id);
-
 /* `content` is a fragment, or what smx_cover_content writes. */
-enum smx_err smx_build_data(uint8_t packet[static SMX_PACKET_LEN], const struct smx_made *made,
+enum smx_err smx_build_data(uint8_t packet[static SMX_PACKET_LEN], const struct smx_made *made, unsigned i,
                             const uint8_t ack[static SMX_ACK_PREFIX], const uint8_t ephemeral[static 32],
                             const uint8_t recipient_key[static 32], const uint8_t content[static SMX_FRAGMENT_LEN]);
+void smx_build_surb(uint8_t out[static SMX_REPLY_SURB], const struct smx_made *made, unsigned i,
+                    const uint8_t reply_key[static SMX_REPLY_KEY]);
+
 enum smx_err smx_build_reply(uint8_t packet[static SMX_PACKET_LEN], const struct smx_surb *surb,
                              const uint8_t ack[static SMX_ACK_PREFIX], const uint8_t reply_key[static SMX_REPLY_KEY],
                              const uint8_t fragment[static SMX_FRAGMENT_LEN]);
-
-void smx_build_surb(uint8_t out[static SMX_REPLY_SURB], const struct smx_made *made,
-                    const uint8_t reply_key[static SMX_REPLY_KEY]);
 
 #endif

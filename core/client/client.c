@@ -31,8 +31,7 @@ void smx_client_config_default(struct smx_client_config *config)
     };
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct smx_client *smx_client_new(const struct smx_client_config *config, const struct smx_client_keys *keys,
                                   const struct smx_random *random, const struct smx_client_ops *ops, void *ctx)
@@ -115,8 +114,7 @@ const struct smx_recipient *smx_client_self(const struct smx_client *client)
     return &client->keys.self;
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------
- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 /* Cuts a serialised message into items of the lane: all of it or nothing. */
 static enum smx_err enqueue(struct smx_client *client, enum smx_lane lane, struct contact *contact,
@@ -153,11 +151,11 @@ static enum smx_err write_and_enqueue(struct smx_client *client, enum smx_lane l
 {
     uint8_t *at = message + smx_repliable_head(message, cap, contact->tag, SMX_MSG_DATA, surbs, client->rotation);
 
-    for (unsigned i = 0; i < surbs; i++, at += SMX_REPLY_SURB) {
-        enum smx_err err = smx_supply_surb(client, contact, at);
-        if (err)
-            return err;
-    }
+    enum smx_err err = surbs ? smx_supply_surbs(client, contact, at, surbs) : SMX_OK;
+
+    if (err)
+        return err;
+    at += surbs * (size_t)SMX_REPLY_SURB;
     if (len)
         memcpy(at, data, len);
     return enqueue(client, lane, contact, message, cap, limit);
@@ -220,8 +218,7 @@ void smx_client_wake(struct smx_client *client, enum smx_lane lane)
         client->lane[lane].woken = true;
 }
 
-/* --- streams -------------------------------------------------------------------------------------------------------
- */
+/* --- streams ------------------------------------------------------------------------------------------------------ */
 
 static bool has_room(struct smx_client *client)
 {

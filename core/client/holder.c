@@ -39,8 +39,7 @@ enum smx_err smx_holder_init(struct smx_client *client)
     return smx_index_init(&client->peers, SMX_CLIENT_PEERS_MAX, client->random);
 }
 
-/* --- SURBs ---------------------------------------------------------------------------------------------------------
- */
+/* --- SURBs -------------------------------------------------------------------------------------------------------- */
 
 static struct held_surb *held_surb_new(struct smx_client *client, const uint8_t *bytes, size_t len, uint8_t rotation)
 {
@@ -98,8 +97,7 @@ static unsigned available(const struct peer *peer)
     return peer->fresh_n + peer->stale_n;
 }
 
-/* --- peers ---------------------------------------------------------------------------------------------------------
- */
+/* --- peers -------------------------------------------------------------------------------------------------------- */
 
 static struct peer *peer_find(const struct smx_client *client, const uint8_t tag[static SMX_SENDER_TAG])
 {
@@ -188,8 +186,7 @@ void smx_holder_release(struct smx_client *client, struct item *item)
     (void)client;
 }
 
-/* --- asking for more -----------------------------------------------------------------------------------------------
- */
+/* --- asking for more ---------------------------------------------------------------------------------------------- */
 
 /* Spends one SURB, from the reserve if need be, on asking for `amount`. */
 static void request(struct smx_client *client, struct peer *peer, unsigned amount)
@@ -230,8 +227,7 @@ static void maybe_request(struct smx_client *client, struct peer *peer)
         request(client, peer, want(client, peer));
 }
 
-/* --- replies -------------------------------------------------------------------------------------------------------
- */
+/* --- replies ------------------------------------------------------------------------------------------------------ */
 
 static void bind_and_queue(struct smx_client *client, struct peer *peer, struct item *item, enum smx_lane lane)
 {
@@ -331,8 +327,7 @@ void smx_holder_retry(struct smx_client *client, struct item *item)
     maybe_request(client, peer);
 }
 
-/* --- deliveries ----------------------------------------------------------------------------------------------------
- */
+/* --- deliveries --------------------------------------------------------------------------------------------------- */
 
 /* New SURBs push out as many possibly stale ones, as long as the reserve is fresh. */
 static void retire_stale(struct smx_client *client, struct peer *peer)
@@ -372,8 +367,7 @@ void smx_holder_store(struct smx_client *client, const struct smx_nym_message *m
     maybe_request(client, peer);
 }
 
-/* --- ageing --------------------------------------------------------------------------------------------------------
- */
+/* --- ageing ------------------------------------------------------------------------------------------------------- */
 
 /* Replies wait and no SURBs come (02 section 14.2). */
 static void starve(struct smx_client *client, struct peer *peer)

@@ -156,8 +156,7 @@ struct smx_client {
     uint8_t scratch[SMX_FRAGMENT_LEN];
 };
 
-/* --- items.c -------------------------------------------------------------------------------------------------------
- */
+/* --- items.c ------------------------------------------------------------------------------------------------------ */
 
 enum smx_err smx_items_init(struct smx_client *client);
 void smx_items_free(struct smx_client *client);
@@ -177,8 +176,7 @@ void smx_item_drop(struct smx_client *client, struct item *item);
 void smx_items_acked(struct smx_client *client, struct smx_fragment_id id);
 void smx_items_expire(struct smx_client *client);
 
-/* --- send.c --------------------------------------------------------------------------------------------------------
- */
+/* --- send.c ------------------------------------------------------------------------------------------------------- */
 
 /* Anything to send besides cover? */
 bool smx_send_has_work(const struct smx_client *client);
@@ -186,8 +184,7 @@ bool smx_send_has_work(const struct smx_client *client);
 bool smx_send_next(struct smx_client *client);
 void smx_send_cover(struct smx_client *client);
 
-/* --- supply.c ------------------------------------------------------------------------------------------------------
- */
+/* --- supply.c ----------------------------------------------------------------------------------------------------- */
 
 enum smx_err smx_supply_init(struct smx_client *client);
 void smx_supply_free(struct smx_client *client);
@@ -196,8 +193,8 @@ struct contact *smx_contact_find(struct smx_client *client, const struct smx_rec
 struct contact *smx_contact_get(struct smx_client *client, const struct smx_recipient *to);
 void smx_contact_drop(struct smx_client *client, struct contact *contact);
 void smx_contacts_relocate(struct smx_client *client); /* the topology changed */
-/* A fresh reply SURB for the contact; its key is registered. */
-enum smx_err smx_supply_surb(struct smx_client *client, struct contact *contact, uint8_t out[static SMX_REPLY_SURB]);
+/* Fresh reply SURBs for the contact, back to back; their keys are registered. */
+enum smx_err smx_supply_surbs(struct smx_client *client, struct contact *contact, uint8_t *out, unsigned n);
 /* Promises SURBs, as many as SMX_CLIENT_OWED_MAX lets; returns how many. */
 unsigned smx_supply_owe(struct contact *contact, unsigned surbs);
 bool smx_supply_wanted(const struct smx_client *client);
@@ -210,8 +207,7 @@ bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static S
 void smx_reply_keys_expire(struct smx_client *client);
 smx_ns smx_reply_keys_deadline(const struct smx_client *client);
 
-/* --- holder.c ------------------------------------------------------------------------------------------------------
- */
+/* --- holder.c ----------------------------------------------------------------------------------------------------- */
 
 enum smx_err smx_holder_init(struct smx_client *client);
 void smx_holder_free(struct smx_client *client);

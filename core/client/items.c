@@ -69,8 +69,7 @@ struct item *smx_item_cut(struct smx_client *client, enum item_kind kind, const 
     return item;
 }
 
-/* --- lanes ---------------------------------------------------------------------------------------------------------
- */
+/* --- lanes -------------------------------------------------------------------------------------------------------- */
 
 void smx_item_queue(struct smx_client *client, struct item *item, enum smx_lane lane)
 {
@@ -88,8 +87,7 @@ void smx_item_unqueue(struct smx_client *client, struct item *item)
     client->queued_n -= !item->sent;
 }
 
-/* --- timers: a binary heap -----------------------------------------------------------------------------------------
- */
+/* --- timers: a binary heap ---------------------------------------------------------------------------------------- */
 
 static void heap_put(struct smx_client *client, unsigned at, struct item *item)
 {
@@ -148,8 +146,7 @@ void smx_item_wait(struct smx_client *client, struct item *item, smx_ns expected
     heap_up(client, client->heap_n++, item);
 }
 
-/* --- ends ----------------------------------------------------------------------------------------------------------
- */
+/* --- ends --------------------------------------------------------------------------------------------------------- */
 
 void smx_item_drop(struct smx_client *client, struct item *item)
 {

@@ -8,7 +8,7 @@
  * Late binding (07 section 8, I2): a lane without queued items asks its pull source at that moment for one packet's
  * worth of data, so the source can put everything into it that waits.
  *
- * Headers come from make_data_header and make_ack_header, and nowhere else.
+ * Headers come from draw_data_header and draw_ack_header, and nowhere else.
  */
 #include "core/client/internal.h"
 
@@ -24,83 +24,83 @@ static const unsigned patience[SMX_LANE_COUNT] = {
     [SMX_LANE_RETRANSMIT] = 3, [SMX_LANE_BULK] = 7,
 };
 
-/* --- headers -------------------------------------------------------------------------------------------------------
- */
+/* --- headers ------------------------------------------------------------------------------------------------------ */
 
-static enum smx_err make_data_header(struct smx_client *client, const struct smx_node *egress,
+static enum smx_err draw_data_header(struct smx_client *client, const struct smx_node *egress,
                                      const struct smx_recipient *to, struct smx_made *made)
 {
-    return smx_make_header(made, client->topology, egress, to->identity, client->config.packet_delay, client->random);
+    return smx_made_draw(made, client->topology, egress, to->identity, client->config.packet_delay, client->random);
 }
 
-static enum smx_err make_ack_header(struct smx_client *client, struct smx_made *made)
+static enum smx_err draw_ack_header(struct smx_client *client, struct smx_made *made)
 {
-    return smx_make_header(made, client->topology, client->own, client->keys.self.identity, client->config.ack_delay,
-                           client->random);
+    return smx_made_draw(made, client->topology, client->own, client->keys.self.identity, client->config.ack_delay,
+                         client->random);
 }
 
-/* --- packets -------------------------------------------------------------------------------------------------------
- */
+/* --- packets ------------------------------------------------------------------------------------------------------ */
 
-static enum smx_err build_ack(struct smx_client *client, uint8_t out[static SMX_ACK_PREFIX], struct smx_fragment_id id,
-                              smx_ns *expected)
+/* Everything one packet is made of besides its content. */
+struct parts {
+    struct smx_made made; /* header of the ack, then of the packet */
+    uint8_t iv[16], ephemeral[32], ack[SMX_ACK_PREFIX];
+    uint8_t first_hop[SMX_NODE_ADDRESS];
+    smx_ns expected; /* delay of packet and ack together */
+};
+
+static enum smx_err draw_ack(struct smx_client *client, struct parts *parts)
 {
-    struct smx_made made;
-    uint8_t iv[16];
-    enum smx_err err = make_ack_header(client, &made);
+    enum smx_err err = draw_ack_header(client, &parts->made);
 
-    if (!err) {
-        smx_random_bytes(client->random, iv, sizeof(iv));
-        err = smx_build_ack(out, &made, client->keys.ack_key, iv, id);
-        *expected = made.expected;
-    }
-    smx_wipe(&made, sizeof(made));
+    smx_random_bytes(client->random, parts->iv, sizeof(parts->iv));
     return err;
 }
 
-/* A packet to a Recipient into client->packet; first hop and the delay of packet and ack together are handed back. */
-static enum smx_err build_to(struct smx_client *client, const struct smx_node *egress, const struct smx_recipient *to,
-                             struct smx_fragment_id id, const uint8_t *content, uint8_t first_hop[SMX_NODE_ADDRESS],
-                             smx_ns *expected)
+static enum smx_err finish_ack(struct smx_client *client, struct parts *parts, struct smx_fragment_id id)
 {
-    uint8_t ack[SMX_ACK_PREFIX], ephemeral[32];
-    struct smx_made made;
+    enum smx_err err = smx_made_finish(&parts->made, SMX_SPHINX_VERSION);
 
+    parts->expected = smx_made_expected(&parts->made, 0);
+    return err ? err : smx_build_ack(parts->ack, &parts->made, 0, client->keys.ack_key, parts->iv, id);
+}
+
+/* A packet to a Recipient into client->packet. */
+static enum smx_err build_to(struct smx_client *client, const struct smx_node *egress, const struct smx_recipient *to,
+                             struct smx_fragment_id id, const uint8_t *content, struct parts *parts)
+{
     if (!egress)
         return SMX_E_NO_ROUTE;
-    enum smx_err err = build_ack(client, ack, id, expected);
+    enum smx_err err = draw_ack(client, parts);
     if (err)
         return err;
-    smx_random_bytes(client->random, ephemeral, sizeof(ephemeral));
-    err = make_data_header(client, egress, to, &made);
+    smx_random_bytes(client->random, parts->ephemeral, sizeof(parts->ephemeral));
+    err = draw_data_header(client, egress, to, &parts->made);
     if (!err)
-        err = smx_build_data(client->packet, &made, ack, ephemeral, to->encryption, content);
-    if (!err) {
-        memcpy(first_hop, made.route.hop[0].address, SMX_NODE_ADDRESS);
-        *expected += made.expected;
-    }
-    smx_wipe(&made, sizeof(made));
-    smx_wipe(ephemeral, sizeof(ephemeral));
-    return err;
+        err = finish_ack(client, parts, id);
+    if (err)
+        return err;
+    memcpy(parts->first_hop, parts->made.route[1].hop[0].address, SMX_NODE_ADDRESS);
+    parts->expected += smx_made_expected(&parts->made, 1);
+    return smx_build_data(client->packet, &parts->made, 1, parts->ack, parts->ephemeral, to->encryption, content);
 }
 
-/* The same through the SURB bound to the item, which is used up. The delays in a SURB are not ours to know, so our own
- * mean stands for them (02 section 8.3). */
-static enum smx_err build_reply(struct smx_client *client, struct item *item, uint8_t first_hop[SMX_NODE_ADDRESS],
-                                smx_ns *expected)
+/* The same through the SURB bound to the item. The delays in a SURB are not ours to know, so our own mean stands for
+ * them (02 section 8.3). */
+static enum smx_err build_reply(struct smx_client *client, const struct item *item, struct parts *parts)
 {
-    uint8_t ack[SMX_ACK_PREFIX];
+    const struct held_surb *held = item->surb;
     struct smx_surb surb;
-    enum smx_err err = build_ack(client, ack, item->id, expected);
+    enum smx_err err = smx_surb_parse(&surb, held->bytes + SMX_REPLY_KEY, held->len - SMX_REPLY_KEY);
 
     if (!err)
-        err = smx_surb_parse(&surb, item->surb->bytes + SMX_REPLY_KEY, item->surb->len - SMX_REPLY_KEY);
+        err = draw_ack(client, parts);
     if (!err)
-        err = smx_build_reply(client->packet, &surb, ack, item->surb->bytes, item->fragment);
-    if (!err) {
-        memcpy(first_hop, surb.first_hop, SMX_NODE_ADDRESS);
-        *expected += SMX_LAYERS * client->config.packet_delay;
-    }
+        err = finish_ack(client, parts, item->id);
+    if (!err)
+        err = smx_build_reply(client->packet, &surb, parts->ack, held->bytes, item->fragment);
+    if (!err)
+        memcpy(parts->first_hop, surb.first_hop, SMX_NODE_ADDRESS);
+    parts->expected += SMX_LAYERS * client->config.packet_delay;
     smx_wipe(&surb, sizeof(surb));
     return err;
 }
@@ -128,41 +128,41 @@ static void count(struct smx_client *client, const struct item *item)
  * it waits as if it had been lost. All state is settled before the callback. */
 static bool send_item(struct smx_client *client, struct item *item)
 {
-    uint8_t first_hop[SMX_NODE_ADDRESS], rotation = client->rotation;
-    smx_ns expected = 0;
-    enum smx_err err;
+    struct parts parts = {.made.n = 0};
+    uint8_t rotation = item->peer ? item->surb->rotation : client->rotation;
+    enum smx_err err =
+        item->peer ? build_reply(client, item, &parts)
+                   : build_to(client, item->contact->egress, &item->contact->to, item->id, item->fragment, &parts);
 
-    if (item->peer) {
-        rotation = item->surb->rotation;
-        err = build_reply(client, item, first_hop, &expected);
+    if (item->peer) { /* used up, even when it was bad */
         smx_held_surb_drop(client, item->surb);
         item->surb = NULL;
-    } else {
-        err =
-            build_to(client, item->contact->egress, &item->contact->to, item->id, item->fragment, first_hop, &expected);
     }
     if (!err)
         count(client, item);
-    smx_item_wait(client, item, expected);
+    smx_item_wait(client, item, parts.expected);
     if (!err)
-        emit(client, rotation, first_hop);
+        emit(client, rotation, parts.first_hop);
+    smx_wipe(&parts, sizeof(parts));
     return !err;
 }
 
 void smx_send_cover(struct smx_client *client)
 {
-    uint8_t content[SMX_FRAGMENT_LEN], first_hop[SMX_NODE_ADDRESS];
-    smx_ns expected;
+    struct parts parts = {.made.n = 0};
+    uint8_t content[SMX_FRAGMENT_LEN];
+    enum smx_err err;
 
     smx_cover_content(content, sizeof(content));
-    if (build_to(client, client->own, &client->keys.self, (struct smx_fragment_id){0}, content, first_hop, &expected))
-        return;
-    client->stats.sent_cover++;
-    emit(client, client->rotation, first_hop);
+    err = build_to(client, client->own, &client->keys.self, (struct smx_fragment_id){0}, content, &parts);
+    if (!err) {
+        client->stats.sent_cover++;
+        emit(client, client->rotation, parts.first_hop);
+    }
+    smx_wipe(&parts, sizeof(parts));
 }
 
-/* --- late binding --------------------------------------------------------------------------------------------------
- */
+/* --- late binding ------------------------------------------------------------------------------------------------- */
 
 /* Turns what the source wrote into an item of the lane. */
 static struct item *cut_pulled(struct smx_client *client, const struct smx_pull *pull, unsigned surbs)
@@ -171,14 +171,13 @@ static struct item *cut_pulled(struct smx_client *client, const struct smx_pull 
     struct contact *contact = smx_contact_get(client, &pull->to);
     uint32_t set = smx_items_set_id(client);
     struct smx_split split;
-    unsigned made = 0;
 
     if (!contact)
         return NULL;
-    while (made < surbs && !smx_supply_surb(client, contact, list + made * SMX_REPLY_SURB))
-        made++;
-    size_t len = smx_repliable_write(message, sizeof(message), contact->tag, SMX_MSG_DATA, list, made, client->rotation,
-                                     pull->data, pull->len);
+    if (surbs && smx_supply_surbs(client, contact, list, surbs))
+        surbs = 0; /* no route: the data goes without them */
+    size_t len = smx_repliable_write(message, sizeof(message), contact->tag, SMX_MSG_DATA, list, surbs,
+                                     client->rotation, pull->data, pull->len);
     (void)smx_split_plan(&split, len, SMX_FRAGMENT_LEN);
     struct item *item = smx_item_cut(client, ITEM_DATA, &split, &set, 0, message, pull->max_retransmissions);
     if (item)
@@ -207,8 +206,7 @@ static struct item *pull_lane(struct smx_client *client, enum smx_lane lane)
     return item;
 }
 
-/* --- scheduling ----------------------------------------------------------------------------------------------------
- */
+/* --- scheduling --------------------------------------------------------------------------------------------------- */
 
 static bool has_work(const struct smx_client *client, enum smx_lane lane)
 {

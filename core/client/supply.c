@@ -34,8 +34,7 @@ void smx_supply_free(struct smx_client *client)
     smx_index_free(&client->keys_by_digest);
 }
 
-/* --- contacts ------------------------------------------------------------------------------------------------------
- */
+/* --- contacts ----------------------------------------------------------------------------------------------------- */
 
 static void locate(struct smx_client *client, struct contact *contact)
 {
@@ -123,8 +122,7 @@ void smx_contact_drop(struct smx_client *client, struct contact *contact)
     free(contact);
 }
 
-/* --- reply keys ----------------------------------------------------------------------------------------------------
- */
+/* --- reply keys --------------------------------------------------------------------------------------------------- */
 
 static uint64_t digest_key(const uint8_t digest[static SMX_BLAKE3_LEN])
 {
@@ -178,26 +176,42 @@ smx_ns smx_reply_keys_deadline(const struct smx_client *client)
     return key ? key->created + SMX_REPLY_KEY_MAX_AGE : SMX_NEVER;
 }
 
-/* --- SURBs ---------------------------------------------------------------------------------------------------------
- */
+/* --- SURBs -------------------------------------------------------------------------------------------------------- */
 
-enum smx_err smx_supply_surb(struct smx_client *client, struct contact *contact, uint8_t out[static SMX_REPLY_SURB])
+/* At most SMX_MADE_MAX of them, whose headers are made together. */
+static enum smx_err make_some(struct smx_client *client, struct contact *contact, uint8_t *out, unsigned n,
+                              struct smx_made *made)
 {
-    struct smx_made made;
-    uint8_t key[SMX_REPLY_KEY];
+    uint8_t key[SMX_MADE_MAX][SMX_REPLY_KEY];
+    enum smx_err err = SMX_OK;
 
-    if (!client->own)
-        return SMX_E_NO_ROUTE;
-    enum smx_err err = smx_make_header(&made, client->topology, client->own, client->keys.self.identity,
-                                       client->config.packet_delay, client->random);
-    if (!err) {
-        smx_random_bytes(client->random, key, sizeof(key));
-        key_register(client, contact, key);
-        smx_build_surb(out, &made, key);
+    made->n = 0;
+    for (unsigned i = 0; i < n && !err; i++) {
+        err = smx_made_draw(made, client->topology, client->own, client->keys.self.identity,
+                            client->config.packet_delay, client->random);
+        smx_random_bytes(client->random, key[i], SMX_REPLY_KEY);
+    }
+    if (!err)
+        err = smx_made_finish(made, SMX_SPHINX_VERSION);
+    for (unsigned i = 0; i < n && !err; i++) {
+        key_register(client, contact, key[i]);
+        smx_build_surb(out + i * SMX_REPLY_SURB, made, i, key[i]);
         client->stats.surbs_sent++;
     }
-    smx_wipe(&made, sizeof(made));
     smx_wipe(key, sizeof(key));
+    return err;
+}
+
+enum smx_err smx_supply_surbs(struct smx_client *client, struct contact *contact, uint8_t *out, unsigned n)
+{
+    enum smx_err err = client->own ? SMX_OK : SMX_E_NO_ROUTE;
+    struct smx_made made;
+
+    for (unsigned i = 0; i < n && !err; i += SMX_MADE_MAX) {
+        unsigned some = n - i < SMX_MADE_MAX ? n - i : SMX_MADE_MAX;
+        err = make_some(client, contact, out + i * SMX_REPLY_SURB, some, &made);
+    }
+    smx_wipe(&made, sizeof(made));
     return err;
 }
 
@@ -261,15 +275,15 @@ void smx_supply_restart(struct smx_client *client)
 static enum smx_err batch_fill(struct smx_client *client, size_t len)
 {
     struct batch *batch = &client->batch;
-    size_t have;
+    size_t need = (len - SMX_REPLIABLE_OVERHEAD + SMX_REPLY_SURB - 1) / SMX_REPLY_SURB;
+    uint8_t *at = batch->bytes + SMX_REPLIABLE_OVERHEAD + batch->made * (size_t)SMX_REPLY_SURB;
 
-    while ((have = SMX_REPLIABLE_OVERHEAD + batch->made * (size_t)SMX_REPLY_SURB) < len && batch->made < batch->n) {
-        enum smx_err err = smx_supply_surb(client, batch->contact, batch->bytes + have);
-        if (err)
-            return err;
-        batch->made++;
-    }
-    return SMX_OK;
+    if (need > batch->n)
+        need = batch->n;
+    enum smx_err err = smx_supply_surbs(client, batch->contact, at, (unsigned)need - batch->made);
+    if (!err)
+        batch->made = (unsigned)need;
+    return err;
 }
 
 struct item *smx_supply_next(struct smx_client *client)

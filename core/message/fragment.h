@@ -53,8 +53,7 @@ struct smx_fragment_id smx_split_write(uint8_t *out, const struct smx_split *spl
 /* Cuts at the last byte 0x01 (02 section 5.2). */
 enum smx_err smx_unpad(size_t *len, const uint8_t *padded, size_t padded_len);
 
-/* --- reassembly ----------------------------------------------------------------------------------------------------
- */
+/* --- reassembly --------------------------------------------------------------------------------------------------- */
 
 #define SMX_MESSAGE_MAX        (4u << 20)      /* longest serialised message accepted or sent */
 #define SMX_MESSAGE_SETS_MAX   11              /* sets it takes in regular packets */

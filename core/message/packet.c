@@ -70,8 +70,7 @@ void smx_client_keys_derive(struct smx_client_keys *keys)
     smx_wipe(&identity, sizeof(identity));
 }
 
-/* --- acks ----------------------------------------------------------------------------------------------------------
- */
+/* --- acks --------------------------------------------------------------------------------------------------------- */
 
 void smx_ack_plaintext(uint8_t out[static SMX_ACK_PLAINTEXT], const uint8_t ack_key[static SMX_ACK_KEY],
                        const uint8_t iv[static 16], const uint8_t fragment_id[static SMX_FRAGMENT_ID])
@@ -101,8 +100,7 @@ enum smx_err smx_ack_prefix_write(uint8_t out[static SMX_ACK_PREFIX], const stru
                            SMX_ACK_PLAINTEXT);
 }
 
-/* --- payloads ------------------------------------------------------------------------------------------------------
- */
+/* --- payloads ----------------------------------------------------------------------------------------------------- */
 
 /* K of 02 section 6.2. */
 static enum smx_err shared_key(uint8_t key[static KEY_LEN], const uint8_t secret[static 32],
@@ -156,8 +154,7 @@ void smx_reply_open(uint8_t *bytes, size_t len, const uint8_t reply_key[static S
         smx_aes128_ctr(bytes + 32, bytes + 32, len - 32, reply_key, zero_iv);
 }
 
-/* --- loop cover ----------------------------------------------------------------------------------------------------
- */
+/* --- loop cover --------------------------------------------------------------------------------------------------- */
 
 void smx_cover_content(uint8_t *out, size_t len)
 {
@@ -171,8 +168,7 @@ bool smx_is_cover(const uint8_t *content, size_t len)
     return len >= COVER_MARK_LEN && !memcmp(content, SMX_COVER_MARKER, COVER_MARK_LEN);
 }
 
-/* --- forward requests ----------------------------------------------------------------------------------------------
- */
+/* --- forward requests --------------------------------------------------------------------------------------------- */
 
 size_t smx_forward_write(uint8_t *out, size_t cap, bool v2, uint8_t rotation, const struct smx_node_address *first_hop,
                          const uint8_t *packet, size_t len)

@@ -76,8 +76,7 @@ struct smx_reassembly *smx_reassembly_new(const struct smx_random *random)
     return r;
 }
 
-/* --- storage -------------------------------------------------------------------------------------------------------
- */
+/* --- storage ------------------------------------------------------------------------------------------------------ */
 
 /* Payloads of regular packets come from the pool, the rare longer ones from the heap. */
 static struct chunk *chunk_new(struct smx_reassembly *r, const uint8_t *data, size_t len)
@@ -177,8 +176,7 @@ size_t smx_reassembly_held(const struct smx_reassembly *r)
     return r->held;
 }
 
-/* --- finished sets -------------------------------------------------------------------------------------------------
- */
+/* --- finished sets ------------------------------------------------------------------------------------------------ */
 
 static void forget_oldest(struct smx_reassembly *r)
 {
@@ -204,8 +202,7 @@ static bool is_finished(struct smx_reassembly *r, smx_ns now, uint32_t origin, u
     return smx_index_find(&r->done, set_key(origin, id)) != NULL;
 }
 
-/* --- completion ----------------------------------------------------------------------------------------------------
- */
+/* --- completion --------------------------------------------------------------------------------------------------- */
 
 struct chain {
     struct set *set[SMX_MESSAGE_SETS_MAX];

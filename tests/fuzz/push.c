@@ -102,7 +102,7 @@ static void push(struct smx_client *client, smx_ns now, struct smx_reader *r, un
             abort();
     } else {
         struct contact *contact = smx_contact_get(client, &peer);
-        if (!contact || smx_supply_surb(client, contact, surb))
+        if (!contact || smx_supply_surbs(client, contact, surb, 1))
             return;
         smx_reply_seal(bytes, surb, fragment, sizeof(fragment));
     }

@@ -23,8 +23,7 @@ struct sim_event {
     uint8_t bytes[];
 };
 
-/* --- the event queue -----------------------------------------------------------------------------------------------
- */
+/* --- the event queue ---------------------------------------------------------------------------------------------- */
 
 static struct sim_event *merge(struct sim_event *a, struct sim_event *b)
 {
@@ -61,8 +60,7 @@ static void put(struct sim *sim, struct sim_event *event)
     sim->events = merge(sim->events, event);
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------
- */
+/* --- nodes -------------------------------------------------------------------------------------------------------- */
 
 static void node_secret(uint8_t out[32], uint16_t port, uint32_t rotation)
 {
@@ -201,8 +199,7 @@ static void at_node(struct sim *sim, struct sim_event *event)
         to_node(sim, (smx_ns)result.delay_ns, &hop, event->tag, event->bytes, event->len);
 }
 
-/* --- clients -------------------------------------------------------------------------------------------------------
- */
+/* --- clients ------------------------------------------------------------------------------------------------------ */
 
 static void on_emit(void *ctx, uint8_t rotation, const struct smx_node_address *first_hop, const uint8_t *packet,
                     size_t len)
@@ -274,8 +271,7 @@ void sim_give_topology(struct sim *sim)
     smx_topology_unref(topology);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 void sim_init(struct sim *sim, uint8_t seed)
 {

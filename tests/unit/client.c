@@ -10,8 +10,7 @@
 
 TestSuite(client, .init = pair_setup, .fini = pair_teardown, .timeout = 300);
 
-/* --- delivery ------------------------------------------------------------------------------------------------------
- */
+/* --- delivery ----------------------------------------------------------------------------------------------------- */
 
 Test(client, every_message_arrives_once_and_every_ack_comes_back)
 {
@@ -85,8 +84,7 @@ Test(client, a_reply_says_whose_surb_it_came_on)
     cr_expect_eq(our_box.total, 1);
 }
 
-/* --- loss ----------------------------------------------------------------------------------------------------------
- */
+/* --- loss --------------------------------------------------------------------------------------------------------- */
 
 Test(client, everything_arrives_once_under_loss)
 {
@@ -196,8 +194,7 @@ Test(client, a_late_ack_stops_the_queued_copy)
     cr_expect_eq(ours->emitted, 1);
 }
 
-/* --- rates ---------------------------------------------------------------------------------------------------------
- */
+/* --- rates -------------------------------------------------------------------------------------------------------- */
 
 #define TIMES_MAX 8000
 static smx_ns times[TIMES_MAX];
@@ -296,8 +293,7 @@ Test(client, one_run_makes_a_bounded_number_of_packets)
     cr_expect_leq(smx_client_deadline(ours->client), sim.now, "and wants to go on at once");
 }
 
-/* --- room ----------------------------------------------------------------------------------------------------------
- */
+/* --- room --------------------------------------------------------------------------------------------------------- */
 
 Test(client, immediate_mode_never_exceeds_the_room)
 {

@@ -9,8 +9,7 @@
 
 TestSuite(client_lanes, .init = pair_setup, .fini = pair_teardown, .timeout = 300);
 
-/* --- lanes ---------------------------------------------------------------------------------------------------------
- */
+/* --- lanes -------------------------------------------------------------------------------------------------------- */
 
 static char order[2000];
 static unsigned order_n;
@@ -87,8 +86,7 @@ Test(client_lanes, an_interactive_packet_does_not_wait_for_queued_bulk)
     cr_expect_eq(stats_of(ours).queued[SMX_LANE_INTERACTIVE], 0);
 }
 
-/* --- late binding --------------------------------------------------------------------------------------------------
- */
+/* --- late binding ------------------------------------------------------------------------------------------------- */
 
 static unsigned pulls, pull_surbs_offered;
 static size_t pull_cap;
@@ -160,8 +158,7 @@ Test(client_lanes, surbs_that_do_not_fit_beside_the_data_are_left_out)
     cr_expect_eq(stats_of(ours).surbs_sent, 0);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------------------
- */
+/* --- limits ------------------------------------------------------------------------------------------------------- */
 
 Test(client_lanes, a_full_queue_refuses_whole_messages)
 {

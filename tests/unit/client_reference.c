@@ -171,7 +171,7 @@ Test(client_reference, replies_the_published_client_accepted)
         feed_header(&feed, known_at(known_group(R, "surbs_from_client"), 0));
         feed_add(&feed, known_fixed(c, "reply_surb", SMX_REPLY_SURB), SMX_REPLY_KEY);
         ours->client->random = &feed.random;
-        cr_assert_eq(smx_supply_surb(ours->client, contact, surb), SMX_OK);
+        cr_assert_eq(smx_supply_surbs(ours->client, contact, surb, 1), SMX_OK);
         ours->client->random = &sim.random.random;
 
         bool request = !strcmp(known_text(c, "what"), "surb_request");

@@ -31,8 +31,7 @@ static struct contact *exit_contact(void)
     return smx_contact_find(ours->client, smx_client_self(theirs->client));
 }
 
-/* --- the computed handshakes of 04 section 10 ----------------------------------------------------------------------
- */
+/* --- the computed handshakes of 04 section 10 --------------------------------------------------------------------- */
 
 static smx_ns reply_at;
 static unsigned requests_seen;
@@ -151,8 +150,7 @@ Test(client_surbs, an_unknown_tag_has_nobody_to_reply_to)
     cr_expect_null(their_peer());
 }
 
-/* --- giving SURBs --------------------------------------------------------------------------------------------------
- */
+/* --- giving SURBs ------------------------------------------------------------------------------------------------- */
 
 Test(client_surbs, promised_surbs_go_in_messages_of_at_most_100)
 {
@@ -196,8 +194,7 @@ Test(client_surbs, reply_keys_are_bounded_by_number_and_age)
     cr_expect_eq(smx_client_deadline(ours->client), SMX_NEVER);
 }
 
-/* --- who may ask ---------------------------------------------------------------------------------------------------
- */
+/* --- who may ask -------------------------------------------------------------------------------------------------- */
 
 /* Pushes a one-fragment message to ours: on a reply key, or encrypted to our key when `surb` is NULL. */
 static void push_message(const uint8_t *surb, const uint8_t *message, size_t len)
@@ -219,7 +216,7 @@ static void push_message(const uint8_t *surb, const uint8_t *message, size_t len
 static void fresh_surb(uint8_t surb[SMX_REPLY_SURB])
 {
     struct contact *contact = smx_contact_get(ours->client, smx_client_self(theirs->client));
-    cr_assert_eq(smx_supply_surb(ours->client, contact, surb), SMX_OK);
+    cr_assert_eq(smx_supply_surbs(ours->client, contact, surb, 1), SMX_OK);
 }
 
 Test(client_surbs, requests_count_only_from_the_exact_recipient_on_its_own_surb)
@@ -290,8 +287,7 @@ Test(client_surbs, a_reply_must_come_on_a_surb_and_a_key_serves_once)
     cr_expect_eq(our_box.total, 2, "plain messages need no SURB");
 }
 
-/* --- holding -------------------------------------------------------------------------------------------------------
- */
+/* --- holding ------------------------------------------------------------------------------------------------------ */
 
 /* A repliable message with a new tag, pushed to the exit. */
 static void push_tag(uint32_t tag_number, unsigned surbs)
@@ -391,8 +387,7 @@ Test(client_surbs, surbs_of_the_first_form_work)
     cr_expect(found);
 }
 
-/* --- change while running ------------------------------------------------------------------------------------------
- */
+/* --- change while running ----------------------------------------------------------------------------------------- */
 
 Test(client_surbs, key_rotation)
 {
@@ -512,8 +507,7 @@ Test(client_surbs, an_egress_that_leaves_the_topology_is_waited_for)
     cr_expect(each_once(&their_box, 0, 1));
 }
 
-/* --- noise ---------------------------------------------------------------------------------------------------------
- */
+/* --- noise -------------------------------------------------------------------------------------------------------- */
 
 Test(client_surbs, noise_from_the_gateway_is_counted_and_dropped)
 {

@@ -29,8 +29,7 @@ static void teardown(void)
 
 TestSuite(fragment, .init = setup, .fini = teardown);
 
-/* --- headers and ids -----------------------------------------------------------------------------------------------
- */
+/* --- headers and ids ---------------------------------------------------------------------------------------------- */
 
 Test(fragment, header)
 {
@@ -102,8 +101,7 @@ Test(fragment, set_id_is_the_absolute_value_of_a_random_i32)
     cr_expect_eq(smx_set_id_random(&random), 0x7fffffffu);
 }
 
-/* --- splitting -----------------------------------------------------------------------------------------------------
- */
+/* --- splitting ---------------------------------------------------------------------------------------------------- */
 
 Test(fragment, count)
 {
@@ -210,8 +208,7 @@ Test(fragment, unpad)
     }
 }
 
-/* --- reassembly ----------------------------------------------------------------------------------------------------
- */
+/* --- reassembly --------------------------------------------------------------------------------------------------- */
 
 static enum smx_err add(smx_ns now, uint32_t origin, const uint8_t *fragment, size_t len, const uint8_t **message,
                         size_t *message_len)

@@ -21,8 +21,7 @@ static void setup(void)
 
 TestSuite(packet, .init = setup);
 
-/* --- parts ---------------------------------------------------------------------------------------------------------
- */
+/* --- parts -------------------------------------------------------------------------------------------------------- */
 
 static void check_forward_lengths(json_object *c, enum smx_packet_size size)
 {
@@ -156,8 +155,7 @@ Test(packet, client_keys)
     cr_expect_neq(memcmp(keys.self.identity, other.self.identity, 32), 0);
 }
 
-/* --- forward requests ----------------------------------------------------------------------------------------------
- */
+/* --- forward requests --------------------------------------------------------------------------------------------- */
 
 Test(packet, forward_requests_of_the_published_client)
 {
@@ -218,8 +216,7 @@ Test(packet, forward_request_faults)
     cr_expect_eq(smx_forward_write(bytes, len - 1, true, 2, &hop, packet, sizeof(packet)), 0);
 }
 
-/* --- whole packets -------------------------------------------------------------------------------------------------
- */
+/* --- whole packets ------------------------------------------------------------------------------------------------ */
 
 /* Addresses and keys of the four hops; a delay list of three gets a fourth that is never encoded. */
 static void fill_hops(struct smx_route *route, json_object *c, const uint8_t *destination)
@@ -254,15 +251,15 @@ static void computed_nodes(struct smx_route *route, json_object *hops)
     }
 }
 
-/* What smx_make_header does, with recorded inputs. */
+/* What smx_made_draw and smx_made_finish do, with recorded inputs: one header. */
 static void make(struct smx_made *made, json_object *c, uint16_t version)
 {
-    struct smx_sphinx_seed seed;
     struct known_bytes padding = known_bytes(c, "final_padding");
 
-    memcpy(seed.x, known_fixed(c, "x", 32), 32);
-    memcpy(seed.padding, padding.p, padding.len);
-    cr_assert_eq(smx_sphinx_header_create(&made->header, &made->route, &seed, version), SMX_OK);
+    memcpy(made->seed[0].x, known_fixed(c, "x", 32), 32);
+    memcpy(made->seed[0].padding, padding.p, padding.len);
+    made->n = 1;
+    cr_assert_eq(smx_made_finish(made, version), SMX_OK);
 }
 
 static struct smx_fragment_id id_of(const uint8_t *bytes)
@@ -288,18 +285,18 @@ Test(packet, the_published_clients_packets_byte_for_byte)
         uint8_t ack[SMX_ACK_PREFIX], packet[SMX_PACKET_LEN];
         struct smx_made made;
 
-        recorded_nodes(&made.route);
-        fill_hops(&made.route, a, own);
+        recorded_nodes(&made.route[0]);
+        fill_hops(&made.route[0], a, own);
         make(&made, a, (uint16_t)known_int(a, "version"));
-        cr_assert_eq(smx_build_ack(ack, &made, ack_key, known_fixed(c, "ack_iv", 16),
+        cr_assert_eq(smx_build_ack(ack, &made, 0, ack_key, known_fixed(c, "ack_iv", 16),
                                    id_of(known_fixed(c, "ack_fragment_id", SMX_FRAGMENT_ID))),
                      SMX_OK);
         cr_expect_arr_eq(ack + SMX_NODE_ADDRESS_MAX, known_fixed(a, "packet", SMX_ACK_PACKET), SMX_ACK_PACKET);
         cr_expect_arr_eq(ack, known_bytes(c, "plaintext").p, SMX_ACK_PREFIX);
 
-        fill_hops(&made.route, c, known_fixed(c, "destination", 32));
+        fill_hops(&made.route[0], c, known_fixed(c, "destination", 32));
         make(&made, c, (uint16_t)known_int(c, "version"));
-        cr_assert_eq(smx_build_data(packet, &made, ack, known_fixed(c, "payload_ephemeral_private", 32), to,
+        cr_assert_eq(smx_build_data(packet, &made, 0, ack, known_fixed(c, "payload_ephemeral_private", 32), to,
                                     known_fixed(c, "decrypted", SMX_FRAGMENT_LEN)),
                      SMX_OK);
         cr_expect_arr_eq(packet, known_fixed(c, "packet", SMX_PACKET_LEN), SMX_PACKET_LEN, "packet %zu", i);
@@ -340,10 +337,10 @@ Test(packet, the_published_clients_surbs_byte_for_byte)
         uint8_t surb[SMX_REPLY_SURB], digest[32];
         struct smx_made made;
 
-        recorded_nodes(&made.route);
-        fill_hops(&made.route, c, own);
+        recorded_nodes(&made.route[0]);
+        fill_hops(&made.route[0], c, own);
         make(&made, c, (uint16_t)known_int(c, "version"));
-        smx_build_surb(surb, &made, known_fixed(c, "reply_key", SMX_REPLY_KEY));
+        smx_build_surb(surb, &made, 0, known_fixed(c, "reply_key", SMX_REPLY_KEY));
         cr_expect_arr_eq(surb, known_fixed(c, "reply_surb", SMX_REPLY_SURB), SMX_REPLY_SURB);
         smx_blake3(digest, surb, SMX_REPLY_KEY);
         cr_expect_arr_eq(digest, known_fixed(c, "reply_key_digest", 32), 32);
@@ -375,18 +372,17 @@ Test(packet, replies_the_published_client_accepted)
     }
 }
 
-/* --- the pipelines of vectors.json ---------------------------------------------------------------------------------
- */
+/* --- the pipelines of vectors.json -------------------------------------------------------------------------------- */
 
 static void build_ack_of(json_object *ack, json_object *route, const uint8_t *destination, const uint8_t *ack_key,
                          const uint8_t *id, uint8_t out[SMX_ACK_PREFIX])
 {
     struct smx_made made;
 
-    computed_nodes(&made.route, route);
-    fill_hops(&made.route, ack, destination);
+    computed_nodes(&made.route[0], route);
+    fill_hops(&made.route[0], ack, destination);
     make(&made, ack, SMX_SPHINX_VERSION);
-    cr_assert_eq(smx_build_ack(out, &made, ack_key, known_fixed(ack, "iv", 16), id_of(id)), SMX_OK);
+    cr_assert_eq(smx_build_ack(out, &made, 0, ack_key, known_fixed(ack, "iv", 16), id_of(id)), SMX_OK);
     cr_expect_arr_eq(out + SMX_NODE_ADDRESS_MAX, known_fixed(ack, "packet", SMX_ACK_PACKET), SMX_ACK_PACKET);
 }
 
@@ -423,10 +419,10 @@ static void check_up_message(json_object *c, struct smx_made *made)
 
     for (unsigned i = 0; i < n; i++) {
         json_object *d = known_at(details, i);
-        computed_nodes(&made->route, known_member(c, "own_route"));
-        fill_hops(&made->route, d, known_fixed(c, "client_recipient", SMX_RECIPIENT_LEN));
+        computed_nodes(&made->route[0], known_member(c, "own_route"));
+        fill_hops(&made->route[0], d, known_fixed(c, "client_recipient", SMX_RECIPIENT_LEN));
         make(made, d, SMX_SPHINX_VERSION);
-        smx_build_surb(surbs + i * SMX_REPLY_SURB, made, known_fixed(d, "key", SMX_REPLY_KEY));
+        smx_build_surb(surbs + i * SMX_REPLY_SURB, made, 0, known_fixed(d, "key", SMX_REPLY_KEY));
         cr_expect_arr_eq(surbs + i * SMX_REPLY_SURB, known_fixed(d, "reply_surb", SMX_REPLY_SURB), SMX_REPLY_SURB);
     }
     size_t len = smx_repliable_write(out, sizeof(out), known_fixed(c, "sender_tag", SMX_SENDER_TAG), SMX_MSG_DATA,
@@ -445,10 +441,10 @@ static void check_up_fragment(json_object *c, json_object *f, struct smx_made *m
 
     build_ack_of(known_member(f, "ack"), known_member(c, "own_route"), self,
                  known_fixed(c, "client_ack_key", SMX_ACK_KEY), id, ack);
-    computed_nodes(&made->route, known_member(c, "data_route"));
-    fill_hops(&made->route, f, ipr);
+    computed_nodes(&made->route[0], known_member(c, "data_route"));
+    fill_hops(&made->route[0], f, ipr);
     make(made, f, SMX_SPHINX_VERSION);
-    cr_assert_eq(smx_build_data(packet, made, ack, known_fixed(f, "ephemeral_private", 32), ipr + 32,
+    cr_assert_eq(smx_build_data(packet, made, 0, ack, known_fixed(f, "ephemeral_private", 32), ipr + 32,
                                 known_fixed(f, "fragment", SMX_FRAGMENT_LEN)),
                  SMX_OK);
     cr_expect_arr_eq(packet, known_fixed(f, "sphinx_packet", SMX_PACKET_LEN), SMX_PACKET_LEN, "%s", known_desc(c));
@@ -529,11 +525,11 @@ Test(packet, loop_cover)
         size_t len;
 
         build_ack_of(known_member(c, "ack"), route, self, known_fixed(c, "client_ack_key", SMX_ACK_KEY), none, ack);
-        computed_nodes(&made.route, route);
-        fill_hops(&made.route, c, self);
+        computed_nodes(&made.route[0], route);
+        fill_hops(&made.route[0], c, self);
         make(&made, c, SMX_SPHINX_VERSION);
         smx_cover_content(content, sizeof(content));
-        cr_assert_eq(smx_build_data(packet, &made, ack, known_fixed(c, "ephemeral_private", 32), self + 32, content),
+        cr_assert_eq(smx_build_data(packet, &made, 0, ack, known_fixed(c, "ephemeral_private", 32), self + 32, content),
                      SMX_OK);
         cr_expect_arr_eq(packet, known_fixed(c, "sphinx_packet", SMX_PACKET_LEN), SMX_PACKET_LEN);
         const uint8_t *plaintext = walk(route, known_member(c, "hops"), packet, sizeof(packet), &len);
