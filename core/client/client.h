@@ -90,7 +90,8 @@ struct smx_client_ops {
     /* How many packets the connection can take now; 0 stops sending until smx_client_run is called again. */
     unsigned (*room)(void *ctx);
     void (*deliver)(void *ctx, const struct smx_inbound *message);
-    /* Optional late-bound source for a lane; see smx_client_wake. */
+    /* Optional late-bound source for a lane; see smx_client_wake. For SMX_LANE_SURBS it may also call
+     * smx_client_send_surbs and write nothing: the slot then carries the first of them. */
     void (*pull)(void *ctx, enum smx_lane lane, struct smx_pull *pull);
     /* Optional: a peer we sent repliable messages to asked for SURBs (already being answered). */
     void (*surbs_requested)(void *ctx, const struct smx_recipient *peer, unsigned amount);

@@ -264,8 +264,11 @@ static struct item *take(struct smx_client *client, enum smx_lane lane)
         return NULL;
     if (!item && lane == SMX_LANE_SURBS)
         item = smx_supply_next(client);
-    if (!item && client->lane[lane].woken)
+    if (!item && client->lane[lane].woken) {
         item = pull_lane(client, lane);
+        if (!item && lane == SMX_LANE_SURBS)
+            item = smx_supply_next(client); /* the source may have promised some */
+    }
     if (item)
         smx_item_unqueue(client, item);
     return item;

@@ -158,6 +158,29 @@ Test(client_lanes, surbs_that_do_not_fit_beside_the_data_are_left_out)
     cr_expect_eq(stats_of(ours).surbs_sent, 0);
 }
 
+static void promise_surbs(struct sim_client *self, enum smx_lane lane, struct smx_pull *pull)
+{
+    (void)pull; /* len stays 0 */
+    cr_expect_eq(lane, SMX_LANE_SURBS);
+    cr_expect_eq(smx_client_send_surbs(self->client, sim.now, smx_client_self(theirs->client), 10), SMX_OK);
+}
+
+Test(client_lanes, the_surb_lanes_source_may_promise_surbs_and_its_slot_is_not_lost)
+{
+    config.cover = false;
+    pair_make();
+    sim.swallow = true;
+    ours->on_pull = promise_surbs;
+    smx_client_wake(ours->client, SMX_LANE_SURBS);
+    cr_expect(smx_send_next(ours->client));
+    cr_expect_eq(stats_of(ours).sent_surb_packets, 1);
+    cr_expect_eq(stats_of(ours).surbs_sent, 4, "those in the first fragment");
+    cr_expect(smx_send_next(ours->client));
+    cr_expect(smx_send_next(ours->client));
+    cr_expect_not(smx_send_next(ours->client), "asked once");
+    cr_expect_eq(stats_of(ours).surbs_sent, 10);
+}
+
 /* --- limits ------------------------------------------------------------------------------------------------------- */
 
 Test(client_lanes, a_full_queue_refuses_whole_messages)
