@@ -329,6 +329,17 @@ bool smx_socket_settled(struct smx_sockets *sockets, const uint8_t id[static SMX
     return !r || r->state != SMX_SOCKET_CONNECTING;
 }
 
+int smx_socket_outcome(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN])
+{
+    const struct record *r = find(sockets, id);
+    if (!r || r->state == SMX_SOCKET_NEW)
+        return ENOTCONN;
+    if (r->state != SMX_SOCKET_FAILED)
+        return 0;
+    int error = smx_socket_take_error(sockets, id);
+    return error ? error : ECONNABORTED; /* somebody has taken it, as Linux says then */
+}
+
 /* --- options ------------------------------------------------------------------------------------------------------ */
 
 static bool set_tcp(struct smx_flow_options *o, int option, int value)

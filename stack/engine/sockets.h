@@ -31,6 +31,8 @@ int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_requ
                       struct smx_control_reply *reply);
 /* False while a connection attempt goes on. */
 bool smx_socket_settled(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN]);
+/* How the attempt ended: 0, or its errno, then cleared. */
+int smx_socket_outcome(struct smx_sockets *sockets, const uint8_t id[static SMX_SOCKET_ID_LEN]);
 
 /* An accepted data connection and the id its name carries; takes the descriptor if it belongs to a record that the
  * same process opened. */

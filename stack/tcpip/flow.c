@@ -575,6 +575,15 @@ void smx_flow_start_waiting(struct smx_flow *flow)
         start_connecting(flow);
 }
 
+void smx_flow_wait_again(struct smx_flow *flow)
+{
+    struct tcp_pcb *pcb = flow->pcb;
+    detach_pcb(flow);
+    tcp_abandon(pcb, 0);
+    flow->state = FLOW_WAITING;
+    flow->since = now_of(flow);
+}
+
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset)
 {
     kill_flow(flow, error, reset);

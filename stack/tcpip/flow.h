@@ -72,8 +72,10 @@ void smx_flows_leave(struct smx_flows *flows, pid_t owner);
 
 /* The tunnel is ready (again): waiting flows start, the others send at once what is due. */
 void smx_flows_up(struct smx_flows *flows);
-/* Every connection is dead (the address changed, the tunnel failed); nothing is sent. */
-void smx_flows_reset(struct smx_flows *flows, int error);
+/* The address changed: connections are dead, attempts begin anew with the next smx_flows_up. Nothing is sent. */
+void smx_flows_moved(struct smx_flows *flows);
+/* Everything ends with this error; reset: the far ends are told. */
+void smx_flows_fail(struct smx_flows *flows, int error, bool reset);
 /* The exit does not let us go there. */
 void smx_flows_refused(struct smx_flows *flows, const struct smx_control_addr *to);
 

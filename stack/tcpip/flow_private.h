@@ -53,6 +53,7 @@ struct smx_flows {
 
 /* flow.c */
 void smx_flow_start_waiting(struct smx_flow *flow);
+void smx_flow_wait_again(struct smx_flow *flow);
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset);
 void smx_flow_tick(struct smx_flow *flow, smx_ns now);
 bool smx_flow_output(struct smx_flow *flow);

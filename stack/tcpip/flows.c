@@ -8,8 +8,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
-/* Walks the list; `flow` may be killed (it stays in the list until the reaper runs). */
-#define FOR_EACH(flow, flows) for (struct smx_flow *flow = (flows)->first; flow; flow = flow->next)
+/* In all loops below a flow may be killed: it stays in the list until the reaper runs. */
 
 void smx_flows_add(struct smx_flows *flows, struct smx_flow *flow)
 {
@@ -58,18 +57,18 @@ static void reap(struct smx_timer *timer, smx_ns now)
 static void on_unreachable(void *ctx, const struct smx_unreachable *what)
 {
     struct smx_flows *flows = ctx;
-    FOR_EACH(flow, flows)
-    if (flow->state == FLOW_CONNECTING && what->protocol == IPPROTO_TCP && flow->local.port == what->local_port &&
-        flow->to.port == what->remote.port && smx_addr_same_ip(&flow->to, &what->remote) &&
-        what->seq == flow->pcb->lastack)
-        smx_flow_kill(flow, what->error, false);
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        if (flow->state == FLOW_CONNECTING && what->protocol == IPPROTO_TCP && flow->local.port == what->local_port &&
+            flow->to.port == what->remote.port && smx_addr_same_ip(&flow->to, &what->remote) &&
+            what->seq == flow->pcb->lastack)
+            smx_flow_kill(flow, what->error, false);
 }
 
 static void on_tick(void *ctx, smx_ns now)
 {
     struct smx_flows *flows = ctx;
-    FOR_EACH(flow, flows)
-    smx_flow_tick(flow, now);
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        smx_flow_tick(flow, now);
     smx_window_share(flows, now);
 }
 
@@ -92,8 +91,7 @@ static void on_writable(void *ctx)
 
 void smx_flows_up(struct smx_flows *flows)
 {
-    FOR_EACH(flow, flows)
-    {
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next) {
         smx_flow_start_waiting(flow);
         if (flow->state == FLOW_DEAD || !flow->pcb)
             continue;
@@ -105,32 +103,42 @@ void smx_flows_up(struct smx_flows *flows)
     on_writable(flows);
 }
 
-void smx_flows_reset(struct smx_flows *flows, int error)
+void smx_flows_moved(struct smx_flows *flows)
 {
-    FOR_EACH(flow, flows)
-    smx_flow_kill(flow, error, false);
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next) {
+        if (flow->state == FLOW_CONNECTING)
+            smx_flow_wait_again(flow);
+        else if (flow->state != FLOW_WAITING)
+            smx_flow_kill(flow, ECONNRESET, false);
+    }
+}
+
+void smx_flows_fail(struct smx_flows *flows, int error, bool reset)
+{
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        smx_flow_kill(flow, error, reset && (flow->state == FLOW_OPEN || flow->state == FLOW_LEAVING));
 }
 
 void smx_flows_refused(struct smx_flows *flows, const struct smx_control_addr *to)
 {
-    FOR_EACH(flow, flows)
-    if (flow->state == FLOW_CONNECTING && flow->to.port == to->port && smx_addr_same_ip(&flow->to, to))
-        smx_flow_kill(flow, EACCES, false);
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        if (flow->state == FLOW_CONNECTING && flow->to.port == to->port && smx_addr_same_ip(&flow->to, to))
+            smx_flow_kill(flow, EACCES, false);
 }
 
 bool smx_flows_drained(const struct smx_flows *flows, pid_t owner)
 {
-    FOR_EACH(flow, flows)
-    if ((!owner || flow->owner == owner) && !smx_flow_drained(flow))
-        return false;
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        if ((!owner || flow->owner == owner) && !smx_flow_drained(flow))
+            return false;
     return true;
 }
 
 void smx_flows_leave(struct smx_flows *flows, pid_t owner)
 {
-    FOR_EACH(flow, flows)
-    if (!owner || flow->owner == owner)
-        smx_flow_leave(flow);
+    for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
+        if (!owner || flow->owner == owner)
+            smx_flow_leave(flow);
 }
 
 void smx_flows_stats(const struct smx_flows *flows, struct smx_flows_stats *stats)
@@ -157,8 +165,7 @@ void smx_flows_free(struct smx_flows *flows)
 {
     if (!flows)
         return;
-    FOR_EACH(flow, flows)
-    smx_flow_kill(flow, ENETDOWN, true);
+    smx_flows_fail(flows, ENETDOWN, true);
     reap(&flows->reaper, 0);
     smx_timer_set(flows->loop, &flows->reaper, SMX_NEVER);
     smx_netif_listen(flows->netif, NULL, NULL);

@@ -262,7 +262,7 @@ static bool look_at_icmp(struct smx_netif *netif, const uint8_t *packet, size_t 
 
 void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len)
 {
-    if (len > SMX_IP_PACKET_MAX || len < 20 || !netif->up)
+    if (len > SMX_IP_PACKET_MAX || len < 20 || !netif->ipv4.family)
         return;
     unsigned version = packet[0] >> 4;
     if ((version != 4 && version != 6) || (version == 6 && len < 40) || !look_at_icmp(netif, packet, len))

@@ -55,7 +55,7 @@ void smx_netif_free(struct smx_netif *netif);
 struct smx_loop *smx_netif_loop(const struct smx_netif *netif);
 const struct smx_link *smx_netif_link(const struct smx_netif *netif);
 
-/* The tunnel is ready with these addresses. */
+/* The tunnel is ready with these addresses. Down: new connections wait; packets that still come are taken. */
 void smx_netif_up(struct smx_netif *netif, const uint8_t ipv4[static 4], const uint8_t ipv6[static 16], uint16_t mtu);
 void smx_netif_down(struct smx_netif *netif);
 bool smx_netif_is_up(const struct smx_netif *netif);
