@@ -1,7 +1,12 @@
 /*
  * Dialling the exit. Spec 04 sections 1, 8.1, 8.3 and traps 6, 7, 10, 13.
  *
- * Open (no content, but the SURBs the answer needs) and Connect leave back to back. Some exits that advertise version
+ * Open (no content, but SURBs) and Connect leave back to back. Together they bring 13 SURBs, so that the exit can
+ * answer at once (04 section 10). The order in which they arrive matters: an exit with a Connect and too few SURBs to
+ * answer it asks for 50 twice, and waits. So the smaller share goes with Open, in a single packet that is rarely
+ * overtaken by the three of the Connect; the reference's 10 and 2 are overtaken in every third start.
+ *
+ * Some exits that advertise version
  * 10 answer only 9, silently dropping the rest; so a version 10 Connect without an answer is followed by one of version
  * 9 on the same stream. Answers are matched by request id and version.
  *
@@ -45,10 +50,10 @@ size_t smx_dial_request(struct smx_ipr *ipr, smx_ns now, uint8_t *out, size_t ca
 static enum smx_err send_open(struct smx_ipr *ipr, smx_ns now)
 {
     uint8_t frame[SMX_LP_HEADER];
+    unsigned surbs = ipr->config.mimic_surbs ? SMX_IPR_MIMIC_OPEN : SMX_IPR_OPEN_SURBS;
     struct smx_writer w = smx_writer(frame, sizeof(frame));
     smx_lp_write(&w, ipr->dial.stream_id, SMX_LP_OPEN, 0);
-    return smx_client_send(ipr->client, now, SMX_LANE_CONTROL, &ipr->exit, frame, sizeof(frame), SMX_IPR_OPEN_SURBS,
-                           UINT32_MAX);
+    return smx_client_send(ipr->client, now, SMX_LANE_CONTROL, &ipr->exit, frame, sizeof(frame), surbs, UINT32_MAX);
 }
 
 static enum smx_err send_connect(struct smx_ipr *ipr, smx_ns now, uint8_t version)

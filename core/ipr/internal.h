@@ -21,8 +21,9 @@
 #define SMX_IPR_MSS     1380 /* data per downlink packet at MTU 1420: one SURB's worth of window */
 
 /* connect.c */
-#define SMX_IPR_OPEN_SURBS    10 /* with these two the answer needs one round trip (04 section 10) */
-#define SMX_IPR_CONNECT_SURBS 3
+#define SMX_IPR_OPEN_SURBS    3  /* one packet, */
+#define SMX_IPR_CONNECT_SURBS 10 /* three: see connect.c */
+#define SMX_IPR_MIMIC_OPEN    10 /* what the reference puts into its Open (04 section 1) */
 
 /* uplink.c */
 #define SMX_IPR_QUEUE_SOFT       128 /* packets per lane above which smx_ipr_writable says no */
@@ -33,7 +34,7 @@
 /* surbs.c (04 section 10) */
 #define SMX_SURBS_RESERVE     12             /* the exit answers nothing with fewer */
 #define SMX_SURBS_ASKS_BELOW  60             /* it asks for more */
-#define SMX_SURBS_MARGIN      20             /* above that, so that it need not ask */
+#define SMX_SURBS_KEEP        80             /* so that it need not ask: what the window leaves there */
 #define SMX_SURBS_URGENT      30             /* below: before bulk data */
 #define SMX_SURBS_MAX         2048           /* most we try to keep there */
 #define SMX_SURBS_PER_PACKET  3              /* that ride along with small packets */
@@ -43,7 +44,9 @@
 #define SMX_SURBS_JUMP_MAX    1024           /* plausible step of the exit's message numbers */
 #define SMX_SURBS_SAMPLES     32             /* of SURBs sent over time, */
 #define SMX_SURBS_SAMPLE_STEP (100 * SMX_MS) /* at least so far apart */
+#define SMX_IPR_MIMIC_WINDOW  65535          /* 07 section 6.1: the exit asks for what it lacks */
 #define SMX_IPR_WINDOW_MIN    (4 * SMX_IPR_MSS)
+#define SMX_IPR_WINDOW_SHARE  4 /* of a small stock, what the window may claim: one in so many */
 
 /* alive.c */
 #define SMX_IPR_SILENCE       (10 * SMX_SEC) /* data sent and nothing received: ask */

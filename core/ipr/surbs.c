@@ -7,7 +7,7 @@
  *
  *   stock   = SURBs sent - SURBs spent. Spent is what the exit's numbering tells: it numbers its data messages, so the
  *             highest number seen counts also those lost or still on their way. Inline answers and requests count one.
- *   target  = 60 + margin + one per full packet of the window that the stack wants to advertise
+ *   target  = 80 + one batch + one per full packet of the window that the stack wants to advertise
  *   supply  = up to 3 in each packet with room for them, for nothing; the rest in messages of their own. Those share
  *             the slots half and half with waiting data, unless the stock is so low that nothing could come back.
  *
@@ -107,7 +107,7 @@ void smx_surbs_request(struct smx_ipr *ipr, smx_ns now)
 
 static uint64_t target(const struct smx_ipr *ipr)
 {
-    uint64_t want = SMX_SURBS_ASKS_BELOW + SMX_SURBS_MARGIN + ipr->surbs.window / SMX_IPR_MSS;
+    uint64_t want = SMX_SURBS_KEEP + SMX_SURBS_BATCH + ipr->surbs.window / SMX_IPR_MSS;
     return want < SMX_SURBS_MAX ? want : SMX_SURBS_MAX;
 }
 
@@ -165,8 +165,14 @@ size_t smx_ipr_window(const struct smx_ipr *ipr)
 {
     if (ipr->state != SMX_IPR_UP)
         return 0;
+    if (ipr->config.mimic_surbs)
+        return SMX_IPR_MIMIC_WINDOW;
+    /* A sender may use up its window at once. What the exit keeps then must still be enough for the replies to others,
+     * and for not asking; from a stock below that, a share. */
     uint64_t stock = smx_surbs_stock(ipr);
-    size_t window = stock > SMX_SURBS_RESERVE ? (size_t)(stock - SMX_SURBS_RESERVE) * SMX_IPR_MSS : 0;
+    uint64_t share = stock > SMX_SURBS_RESERVE ? (stock - SMX_SURBS_RESERVE) / SMX_IPR_WINDOW_SHARE : 0;
+    uint64_t rest = stock > SMX_SURBS_KEEP ? stock - SMX_SURBS_KEEP : 0;
+    size_t window = (size_t)(rest > share ? rest : share) * SMX_IPR_MSS;
     return window > SMX_IPR_WINDOW_MIN ? window : SMX_IPR_WINDOW_MIN;
 }
 

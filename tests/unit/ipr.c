@@ -276,8 +276,8 @@ Test(ipr_connect, open_and_connect_leave_back_to_back)
     dial(false, 0);
     const struct note *open = &net.sent[0], *request = &net.sent[1];
     cr_assert(net.forgotten == 1 && open->lane == SMX_LANE_CONTROL && request->lane == SMX_LANE_CONTROL);
-    cr_assert(open->len == 16 && open->frame.type == SMX_LP_OPEN && open->frame.sequence == 0 && open->surbs == 10);
-    cr_assert(request->frame.type == SMX_LP_DATA && request->frame.sequence == 0 && request->surbs == 3);
+    cr_assert(open->len == 16 && open->frame.type == SMX_LP_OPEN && open->frame.sequence == 0 && open->surbs == 3);
+    cr_assert(request->frame.type == SMX_LP_DATA && request->frame.sequence == 0 && request->surbs == 10);
     cr_assert(request->frame.stream_id == open->frame.stream_id && request->limit == UINT32_MAX);
     cr_assert(request->request.kind == SMX_IPR_CONNECT && request->request.version == 9);
     cr_assert(!request->request.has_buffer_timeout && request->request.timestamp.ordinal == 136 &&
@@ -354,7 +354,7 @@ Test(ipr_connect, version_9_is_tried_after_the_headstart)
     cr_assert_eq(net.n, 2);
     smx_ipr_run(ipr, T0 + SMX_IPR_V10_HEADSTART);
     const struct note *second = &net.sent[2];
-    cr_assert(net.n == 3 && second->request.version == 9 && second->surbs == 3 && net.forgotten == 1);
+    cr_assert(net.n == 3 && second->request.version == 9 && second->surbs == 10 && net.forgotten == 1);
     cr_assert(second->frame.stream_id == net.sent[1].frame.stream_id && second->frame.sequence == 1);
     cr_assert(second->request.request_id != net.sent[1].request.request_id);
     cr_assert_eq(second->request.timestamp.second, 58);
@@ -678,7 +678,7 @@ Test(ipr_uplink, a_full_queue_still_takes_a_newer_ack)
 Test(ipr_mimic, one_message_per_packet_with_the_given_surbs)
 {
     up(10);
-    cr_assert_eq(net.sent[0].surbs, 10); /* the Connect */
+    cr_assert(net.sent[0].surbs == 10 && smx_ipr_window(ipr) == 65535);
     send_tcp(1, 100, SMX_TCP_ACK, 0, 0, true);
     send_tcp(1, 200, SMX_TCP_ACK, 0, 0, true); /* no thinning either */
     cr_assert_eq(net.n, 3);
@@ -756,6 +756,8 @@ Test(ipr_surbs, the_window_is_what_the_stock_pays_for)
     cr_assert_eq(smx_ipr_window(ipr), 0);
     answer(T0, 1, 0);
     cr_assert_eq(smx_ipr_window(ipr), SMX_IPR_WINDOW_MIN);
+    net.surbs_sent += 68; /* 80 there */
+    cr_assert_eq(smx_ipr_window(ipr), 17 * 1380);
     net.surbs_sent += 200;
     cr_assert_eq(smx_ipr_window(ipr), 200 * 1380);
     smx_ipr_free(ipr);
@@ -772,8 +774,9 @@ Test(ipr_surbs, supply_reaches_the_target_and_stops)
         net.owed = 0;
         cr_assert_lt(++rounds, 20);
     }
-    cr_assert(stats().surbs_at_exit > 180 - SMX_SURBS_BATCH && stats().surbs_at_exit <= 180);
-    unsigned missing = 180 - stats().surbs_at_exit + 2;
+    const unsigned target = 80 + SMX_SURBS_BATCH + 100;
+    cr_assert(stats().surbs_at_exit > target - SMX_SURBS_BATCH && stats().surbs_at_exit <= target);
+    unsigned missing = target - stats().surbs_at_exit + 2;
     deliver_udp(T0, 2);
     send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true); /* small packets bring the rest */
     cr_assert_eq(slot(T0, SMX_LANE_INTERACTIVE)->surbs, missing < 3 ? missing : 3);

@@ -352,6 +352,50 @@ Test(ipr_exit, data_is_numbered_from_one_without_gaps_and_restarts_with_each_con
     smx_ipr_exit_free(exit);
 }
 
+/* How the reference's client takes numbered messages (04 section 7): strictly in order, a gap blocks until 257 later
+ * messages wait. Returns how many come through at once. */
+static unsigned sdk_router(uint32_t *next, bool stored[1024], uint32_t number)
+{
+    unsigned through = 0, waiting = 0;
+    if (number < *next)
+        return 0;
+    stored[number] = true;
+    for (uint32_t i = *next; i < 1024; i++)
+        waiting += stored[i];
+    while (waiting > 256 && !stored[*next])
+        ++*next;
+    for (; stored[*next]; through++)
+        stored[(*next)++] = false;
+    return through;
+}
+
+Test(ipr_exit, the_references_router_never_waits)
+{
+    struct smx_ipr_exit *exit = open_exit(NULL);
+    bool stored[1024] = {false};
+    uint32_t next = 0;
+    uint8_t packet[1000];
+    struct smx_ipr_response r = connect_as(exit, 0, ALICE, 9);
+    cr_assert_eq(sdk_router(&next, stored, last()->frame.sequence), 1);
+    udp4(packet, far, r.ipv4, 53, sizeof(packet));
+    for (unsigned i = 0; i < 300; i++) {
+        answer_n = 0;
+        if (i % 50 == 0) {
+            control(exit, (smx_ns)i, ALICE, 9, SMX_IPR_PING); /* not numbered */
+            cr_assert_eq(sdk_router(&next, stored, last()->frame.sequence), 0);
+        }
+        smx_ipr_exit_packet(exit, (smx_ns)i * 100 * SMX_MS, packet, sizeof(packet));
+        smx_ipr_exit_run(exit, (smx_ns)i * 100 * SMX_MS + 20 * SMX_MS);
+        cr_assert_eq(sdk_router(&next, stored, last()->frame.sequence), 1, "message %u", i);
+    }
+    /* The model does stall when a number is skipped, until the 257th message. */
+    uint32_t skipped = next;
+    for (unsigned i = 1; i <= 256; i++)
+        cr_assert_eq(sdk_router(&next, stored, skipped + i), 0);
+    cr_assert_eq(sdk_router(&next, stored, skipped + 257), 257);
+    smx_ipr_exit_free(exit);
+}
+
 Test(ipr_exit, a_bundle_waits_for_the_next_tick_and_never_longer_than_20_ms)
 {
     struct smx_ipr_exit *exit = open_exit(NULL);
