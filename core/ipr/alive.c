@@ -63,8 +63,7 @@ void smx_alive_pong(struct smx_ipr *ipr, smx_ns now, uint64_t id)
     answered(a);
 }
 
-/* --- probes --------------------------------------------------------------------------------------------------------
- */
+/* --- probes ------------------------------------------------------------------------------------------------------- */
 
 static void write_echo(const struct smx_ipr *ipr, uint8_t p[static ECHO_LEN])
 {
@@ -142,8 +141,7 @@ static void probe(struct smx_ipr *ipr)
     smx_client_wake(ipr->client, SMX_LANE_CONTROL);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 smx_ns smx_alive_deadline(const struct smx_ipr *ipr)
 {

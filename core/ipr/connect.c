@@ -95,8 +95,7 @@ static void lost(struct smx_ipr *ipr, enum smx_err code, const char *text)
     smx_ipr_become(ipr, SMX_IPR_LOST, &fault);
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static void denied(struct smx_ipr *ipr, const struct smx_ipr_response *response)
 {
@@ -168,8 +167,7 @@ void smx_dial_answer(struct smx_ipr *ipr, smx_ns now, const struct smx_ipr_respo
     }
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 smx_ns smx_dial_deadline(const struct smx_ipr *ipr)
 {

@@ -85,8 +85,7 @@ void smx_ipr_exit_free(struct smx_ipr_exit *exit)
     free(exit);
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static void send_response(struct smx_ipr_exit *exit, const struct origin *to, uint32_t sequence,
                           const struct smx_ipr_response *response, unsigned max_retransmissions)
@@ -115,8 +114,7 @@ static void send_bundle(struct smx_ipr_exit *exit, struct client *client, size_t
     exit->stats.bundles_down++;
 }
 
-/* --- clients -------------------------------------------------------------------------------------------------------
- */
+/* --- clients ------------------------------------------------------------------------------------------------------ */
 
 static struct client *by_tag(const struct smx_ipr_exit *exit, const uint8_t *tag)
 {
@@ -198,8 +196,7 @@ static struct client *add_client(struct smx_ipr_exit *exit, smx_ns now, const st
     return client;
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------------
- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 static void on_connect(struct smx_ipr_exit *exit, smx_ns now, const struct origin *from,
                        const struct smx_ipr_request *request)
@@ -347,8 +344,7 @@ void smx_ipr_exit_deliver(struct smx_ipr_exit *exit, smx_ns now, const uint8_t t
     }
 }
 
-/* --- packets from outside, and time --------------------------------------------------------------------------------
- */
+/* --- packets from outside, and time ------------------------------------------------------------------------------- */
 
 enum smx_err smx_ipr_exit_packet(struct smx_ipr_exit *exit, smx_ns now, const uint8_t *packet, size_t len)
 {

@@ -121,15 +121,13 @@ struct smx_ipr {
     struct smx_reorder *reorder;
 };
 
-/* --- ipr.c ---------------------------------------------------------------------------------------------------------
- */
+/* --- ipr.c -------------------------------------------------------------------------------------------------------- */
 
 /* A change nobody asked for: drops what waits and tells the owner, who may call anything here but smx_ipr_free. So the
  * caller returns at once. */
 void smx_ipr_become(struct smx_ipr *ipr, enum smx_ipr_state state, const struct smx_fault *why);
 
-/* --- connect.c -----------------------------------------------------------------------------------------------------
- */
+/* --- connect.c ---------------------------------------------------------------------------------------------------- */
 
 enum smx_err smx_dial_start(struct smx_ipr *ipr, smx_ns now, int64_t wall);
 void smx_dial_answer(struct smx_ipr *ipr, smx_ns now, const struct smx_ipr_response *response);
@@ -139,8 +137,7 @@ void smx_dial_run(struct smx_ipr *ipr, smx_ns now);
 size_t smx_dial_request(struct smx_ipr *ipr, smx_ns now, uint8_t *out, size_t cap, uint8_t version,
                         enum smx_ipr_request_kind kind, uint64_t id);
 
-/* --- uplink.c ------------------------------------------------------------------------------------------------------
- */
+/* --- uplink.c ----------------------------------------------------------------------------------------------------- */
 
 void smx_uplink_clear(struct smx_ipr *ipr);
 /* Fills one mixnet packet from the queue of the lane, then from the other one. */
@@ -148,14 +145,12 @@ void smx_uplink_fill(struct smx_ipr *ipr, smx_ns now, enum smx_lane lane, struct
 /* One packet in a data frame; 0: does not fit. */
 size_t smx_uplink_frame(struct smx_ipr *ipr, uint8_t *out, size_t cap, const uint8_t *packet, size_t len);
 
-/* --- downlink.c ----------------------------------------------------------------------------------------------------
- */
+/* --- downlink.c --------------------------------------------------------------------------------------------------- */
 
 /* From the reorder hold. */
 void smx_downlink_packet(void *ctx, smx_ns now, const uint8_t *packet, size_t len);
 
-/* --- surbs.c -------------------------------------------------------------------------------------------------------
- */
+/* --- surbs.c ------------------------------------------------------------------------------------------------------ */
 
 void smx_surbs_start(struct smx_ipr *ipr); /* before the first message to the exit */
 uint64_t smx_surbs_stock(const struct smx_ipr *ipr);
@@ -170,8 +165,7 @@ void smx_surbs_pull(struct smx_ipr *ipr, smx_ns now);
 /* Something changed that may call for more SURBs. */
 void smx_surbs_check(struct smx_ipr *ipr, smx_ns now);
 
-/* --- alive.c -------------------------------------------------------------------------------------------------------
- */
+/* --- alive.c ------------------------------------------------------------------------------------------------------ */
 
 void smx_alive_start(struct smx_ipr *ipr, smx_ns now);
 void smx_alive_sent(struct smx_ipr *ipr, smx_ns now, bool expects_answer);

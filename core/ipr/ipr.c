@@ -89,8 +89,7 @@ void smx_ipr_disconnect(struct smx_ipr *ipr, smx_ns now, int64_t wall)
     ipr->state = SMX_IPR_IDLE;
 }
 
-/* --- the mixnet client asks ----------------------------------------------------------------------------------------
- */
+/* --- the mixnet client asks --------------------------------------------------------------------------------------- */
 
 void smx_ipr_pull(struct smx_ipr *ipr, smx_ns now, enum smx_lane lane, struct smx_pull *pull)
 {
@@ -120,8 +119,7 @@ void smx_ipr_surbs_requested(struct smx_ipr *ipr, smx_ns now, const struct smx_r
         smx_surbs_request(ipr, now);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------
- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 smx_ns smx_ipr_deadline(const struct smx_ipr *ipr)
 {
@@ -148,8 +146,7 @@ void smx_ipr_run(struct smx_ipr *ipr, smx_ns now)
         smx_alive_run(ipr, now);
 }
 
-/* --- looking in ----------------------------------------------------------------------------------------------------
- */
+/* --- looking in --------------------------------------------------------------------------------------------------- */
 
 enum smx_ipr_state smx_ipr_state(const struct smx_ipr *ipr)
 {

@@ -37,8 +37,7 @@ static enum smx_err finish(const struct smx_reader *r)
     return r->bad || r->left > 0 ? SMX_E_MALFORMED : SMX_OK;
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------------
- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 void smx_ipr_request_write(struct smx_writer *w, const struct smx_ipr_request *request)
 {
@@ -91,8 +90,7 @@ enum smx_err smx_ipr_request_parse(struct smx_ipr_request *request, const uint8_
     return finish(&r);
 }
 
-/* --- responses -----------------------------------------------------------------------------------------------------
- */
+/* --- responses ---------------------------------------------------------------------------------------------------- */
 
 static void reason_write(struct smx_writer *w, const struct smx_ipr_response *response, unsigned reasons)
 {

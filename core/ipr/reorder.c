@@ -87,8 +87,7 @@ struct smx_reorder {
     struct smx_reorder_stats stats;
 };
 
-/* --- lists ---------------------------------------------------------------------------------------------------------
- */
+/* --- lists -------------------------------------------------------------------------------------------------------- */
 
 /* The two lists a packet is in work alike; `member` is in_slot or in_flow. Insertion keeps the order of numbers. */
 #define LIST_INSERT(list, item, member)                                                                                \
@@ -108,8 +107,7 @@ struct smx_reorder {
         *((item)->member.prev ? &(item)->member.prev->member.next : &(list)->first) = (item)->member.next;             \
     } while (0)
 
-/* --- flows ---------------------------------------------------------------------------------------------------------
- */
+/* --- flows -------------------------------------------------------------------------------------------------------- */
 
 static void flow_unlink(struct smx_reorder *r, struct flow *flow)
 {
@@ -190,8 +188,7 @@ static void flow_advance(struct flow *flow, uint32_t end)
     flow->known = true;
 }
 
-/* --- holding and releasing -----------------------------------------------------------------------------------------
- */
+/* --- holding and releasing ---------------------------------------------------------------------------------------- */
 
 static void forget(struct smx_reorder *r, struct held *held)
 {
@@ -289,8 +286,7 @@ static bool hold(struct smx_reorder *r, struct slot *slot, struct flow *flow, co
     return true;
 }
 
-/* --- one packet ----------------------------------------------------------------------------------------------------
- */
+/* --- one packet --------------------------------------------------------------------------------------------------- */
 
 /* `slot` is NULL for a message that waits for nothing: in order, late, or not numbered. */
 static void take_tcp(struct smx_reorder *r, smx_ns now, struct slot *slot, const struct smx_ip_view *view,
@@ -328,8 +324,7 @@ static void take_bundle(struct smx_reorder *r, smx_ns now, struct slot *slot, co
     }
 }
 
-/* --- how late do messages come? ------------------------------------------------------------------------------------
- */
+/* --- how late do messages come? ----------------------------------------------------------------------------------- */
 
 static void adapt(struct smx_reorder *r)
 {
@@ -360,8 +355,7 @@ static void measure(struct smx_reorder *r, smx_ns lateness)
         adapt(r);
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------
- */
+/* --- messages ----------------------------------------------------------------------------------------------------- */
 
 /* Makes `number`, which is above `highest`, the highest; the numbers between are missing from now on. */
 static void extend(struct smx_reorder *r, smx_ns now, uint32_t number)
@@ -428,8 +422,7 @@ void smx_reorder_run(struct smx_reorder *r, smx_ns now)
         pass_gap(r, now);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct smx_reorder *smx_reorder_new(const struct smx_random *random,
                                     void (*deliver)(void *ctx, smx_ns now, const uint8_t *packet, size_t len),

@@ -66,8 +66,7 @@ void smx_surbs_message(struct smx_ipr *ipr, uint32_t number)
     }
 }
 
-/* --- the truth from the exit ---------------------------------------------------------------------------------------
- */
+/* --- the truth from the exit -------------------------------------------------------------------------------------- */
 
 static void sample(struct smx_ipr *ipr, smx_ns now)
 {
@@ -102,8 +101,7 @@ void smx_surbs_request(struct smx_ipr *ipr, smx_ns now)
         charge(ipr, stock - most);
 }
 
-/* --- supply --------------------------------------------------------------------------------------------------------
- */
+/* --- supply ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t target(const struct smx_ipr *ipr)
 {
@@ -158,8 +156,7 @@ void smx_surbs_pull(struct smx_ipr *ipr, smx_ns now)
     ipr->surbs.recheck = true; /* the lane sleeps when this returns */
 }
 
-/* --- what the stack may advertise ----------------------------------------------------------------------------------
- */
+/* --- what the stack may advertise --------------------------------------------------------------------------------- */
 
 size_t smx_ipr_window(const struct smx_ipr *ipr)
 {

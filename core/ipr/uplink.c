@@ -21,8 +21,7 @@
 #define DATA_HEADER 3 /* version, provider, variant; then the length of the bundle */
 #define FRAME_MAX   (SMX_LP_HEADER + DATA_HEADER + 3 + 2 + SMX_IPR_MTU_MAX)
 
-/* --- queues --------------------------------------------------------------------------------------------------------
- */
+/* --- queues ------------------------------------------------------------------------------------------------------- */
 
 static struct smx_ipr_packet *queue_at(struct smx_ipr_queue *queue, unsigned i)
 {
@@ -44,8 +43,7 @@ void smx_uplink_clear(struct smx_ipr *ipr)
         queue_drop_first(&ipr->bulk);
 }
 
-/* --- ack thinning --------------------------------------------------------------------------------------------------
- */
+/* --- ack thinning ------------------------------------------------------------------------------------------------- */
 
 /* An ack and nothing else: no data, no flag that means more. */
 static bool pure_ack(const uint8_t *packet, size_t len)
@@ -83,8 +81,7 @@ static struct smx_ipr_packet *superseded_by(struct smx_ipr_queue *queue, const u
     return NULL;
 }
 
-/* --- in ------------------------------------------------------------------------------------------------------------
- */
+/* --- in ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned queued_at_client(const struct smx_ipr *ipr)
 {
@@ -171,8 +168,7 @@ enum smx_err smx_ipr_send(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet
     return err;
 }
 
-/* --- out -----------------------------------------------------------------------------------------------------------
- */
+/* --- out ---------------------------------------------------------------------------------------------------------- */
 
 /* Most bytes of bundle that a data frame of `cap` bytes holds; the length in front of it has 1 or 3 bytes. */
 static size_t bundle_room(size_t cap)

@@ -157,8 +157,7 @@ static struct smx_ipr_exit_stats stats(const struct smx_ipr_exit *exit)
     return s;
 }
 
-/* --- connect and other requests ------------------------------------------------------------------------------------
- */
+/* --- connect and other requests ----------------------------------------------------------------------------------- */
 
 Test(ipr_exit, connect_answers_in_the_requests_version_and_stream)
 {
@@ -272,8 +271,7 @@ Test(ipr_exit, a_full_house_is_told_so)
     smx_ipr_exit_free(exit);
 }
 
-/* --- data ----------------------------------------------------------------------------------------------------------
- */
+/* --- data --------------------------------------------------------------------------------------------------------- */
 
 Test(ipr_exit, packets_go_out_unchanged_in_both_families)
 {
@@ -459,8 +457,7 @@ Test(ipr_exit, inbound_fragments_and_both_families_are_passed_on)
     smx_ipr_exit_free(exit);
 }
 
-/* --- eviction ------------------------------------------------------------------------------------------------------
- */
+/* --- eviction ----------------------------------------------------------------------------------------------------- */
 
 static void run_until(struct smx_ipr_exit *exit, smx_ns end)
 {

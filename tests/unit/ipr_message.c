@@ -21,8 +21,7 @@ static uint8_t buf[4096];
         cr_assert_arr_eq((w).p, (want).p, (want).len, "%s", known_desc(c));                                            \
     } while (0)
 
-/* --- bincode -------------------------------------------------------------------------------------------------------
- */
+/* --- bincode ------------------------------------------------------------------------------------------------------ */
 
 Test(bincode, varint)
 {
@@ -147,8 +146,7 @@ Test(bincode, text_must_be_utf8)
     }
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------------
- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 static unsigned find(const char *const *names, unsigned n, const char *name)
 {
@@ -251,8 +249,7 @@ Test(ipr_message, sizes_asserted_upstream)
     cr_assert_eq(w.len, 36);
 }
 
-/* --- responses -----------------------------------------------------------------------------------------------------
- */
+/* --- responses ---------------------------------------------------------------------------------------------------- */
 
 static enum smx_ipr_response_kind response_kind(const char *name, bool ok)
 {
@@ -349,8 +346,7 @@ Test(ipr_message, responses)
     }
 }
 
-/* --- what any message must survive ---------------------------------------------------------------------------------
- */
+/* --- what any message must survive -------------------------------------------------------------------------------- */
 
 static enum smx_err parse_request(const uint8_t *bytes, size_t len)
 {
@@ -416,8 +412,7 @@ Test(ipr_message, other_versions_are_told_apart)
     cr_assert_eq(parse_response(ping, 0), SMX_E_TRUNCATED);
 }
 
-/* --- LP frames -----------------------------------------------------------------------------------------------------
- */
+/* --- LP frames ---------------------------------------------------------------------------------------------------- */
 
 Test(lp_frame, known_frames)
 {
@@ -504,8 +499,7 @@ Test(lp_frame, version_10_recorded_from_the_client)
     }
 }
 
-/* --- bundles -------------------------------------------------------------------------------------------------------
- */
+/* --- bundles ------------------------------------------------------------------------------------------------------ */
 
 static size_t list_of_sizes(const uint8_t *bundle, size_t len, size_t *sizes)
 {

@@ -51,8 +51,7 @@ static struct {
 
 static const uint8_t server[4] = {198, 51, 100, 7};
 
-/* --- the two ends of the tunnel ------------------------------------------------------------------------------------
- */
+/* --- the two ends of the tunnel ----------------------------------------------------------------------------------- */
 
 static void on_state(void *ctx, enum smx_ipr_state state, const struct smx_fault *why)
 {
@@ -161,8 +160,7 @@ static void on_reply(void *ctx, const uint8_t tag[static SMX_SENDER_TAG], const 
     smx_client_reply(theirs->client, sim.now, tag, data, len, max);
 }
 
-/* --- wiring --------------------------------------------------------------------------------------------------------
- */
+/* --- wiring ------------------------------------------------------------------------------------------------------- */
 
 static void hook_pull(struct sim_client *self, enum smx_lane lane, struct smx_pull *pull)
 {
@@ -251,8 +249,7 @@ static struct smx_ipr_stats stats(void)
     return s;
 }
 
-/* --- flows ---------------------------------------------------------------------------------------------------------
- */
+/* --- flows -------------------------------------------------------------------------------------------------------- */
 
 static bool may_send(const struct sender *s)
 {
@@ -360,8 +357,7 @@ static void check_estimate(const char *when, unsigned slack)
     cr_assert(real <= estimate + slack && estimate <= real + slack, "%s: %u, estimated %u", when, real, estimate);
 }
 
-/* --- tests ---------------------------------------------------------------------------------------------------------
- */
+/* --- tests -------------------------------------------------------------------------------------------------------- */
 
 Test(ipr_traffic, one_request_and_one_round_trip_to_connect)
 {
