@@ -73,8 +73,10 @@ static int choose_ports(struct question *q)
     char *end = NULL;
     int n = 0;
 
-    if (!q->service)
+    if (!q->service || !*q->service)
         return 0;
+    if (!q->transports[0].name)
+        return EAI_SERVICE; /* raw sockets have none */
     unsigned long port = strtoul(q->service, &end, 10);
     if (!*end) {
         for (int i = 0; i < q->transport_n; i++)
@@ -189,7 +191,7 @@ static int find_addresses(const struct question *q, struct smx_control_reply *fo
         if (*c & 0x80)
             return EAI_IDN_ENCODE; /* as libc answers without libidn2 */
     bool mapped = q->family == AF_INET6 && q->flags & AI_V4MAPPED;
-    int r = smx_resolve(q->node, mapped ? AF_UNSPEC : q->family, found);
+    int r = smx_ask_names(q->node, mapped ? AF_UNSPEC : q->family, found);
     if (r)
         return r;
     if (mapped)

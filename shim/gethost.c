@@ -85,7 +85,7 @@ static int host_by_name2_r(const char *name, int family, struct hostent *out, ch
     if (smx_numeric(name, &found.addrs[0])) {
         eai = found.addrs[0].family == (family == AF_INET ? 4 : 6) ? 0 : EAI_NONAME;
     } else {
-        eai = smx_resolve(name, family, &found);
+        eai = smx_ask_names(name, family, &found);
         if (found.data[0])
             canonical = (const char *)found.data;
     }

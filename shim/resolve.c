@@ -66,7 +66,7 @@ static void loopback_answer(int family, struct smx_control_reply *reply)
     strcpy((char *)reply->data, "localhost");
 }
 
-int smx_resolve(const char *name, int family, struct smx_control_reply *reply)
+int smx_ask_names(const char *name, int family, struct smx_control_reply *reply)
 {
     struct smx_control_request request;
     size_t len = strlen(name);

@@ -8,7 +8,7 @@
 
 /* All return 0 or EAI_*. family: AF_UNSPEC, AF_INET, AF_INET6. The addresses are in order of preference, the canonical
  * name in reply->data, terminated. */
-int smx_resolve(const char *name, int family, struct smx_control_reply *reply);
+int smx_ask_names(const char *name, int family, struct smx_control_reply *reply);
 int smx_reverse(const struct smx_control_addr *address, struct smx_control_reply *reply);
 /* A DNS message; the answer is in reply->data. */
 int smx_query(const uint8_t *query, size_t len, struct smx_control_reply *reply);
