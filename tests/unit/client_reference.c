@@ -187,3 +187,23 @@ Test(client_reference, replies_the_published_client_accepted)
     cr_expect_eq(stats_of(ours).surbs_used, requests + replies);
     cr_expect_eq(stats_of(ours).dropped, requests + replies, "the second copy finds no key");
 }
+
+/* What the gateway pushed to it: cover that came home, and the ack of one. */
+Test(client_reference, pushes_of_the_recording)
+{
+    struct smx_recipient exit;
+    struct smx_client_stats s;
+
+    recorded_client(&exit);
+    KNOWN_EACH(c, R, "push_frames")
+    {
+        struct known_bytes payload = known_bytes(c, "payload");
+        uint8_t bytes[SMX_PUSH_LEN];
+        memcpy(bytes, payload.p, payload.len);
+        smx_client_receive(ours->client, sim.now, bytes, payload.len);
+    }
+    s = stats_of(ours);
+    cr_expect_eq(s.received, 4);
+    cr_expect_eq(s.received_cover, 3);
+    cr_expect_eq(s.dropped, 0, "the fourth is a cover's ack");
+}

@@ -287,6 +287,37 @@ Test(client_surbs, a_reply_must_come_on_a_surb_and_a_key_serves_once)
     cr_expect_eq(our_box.total, 2, "plain messages need no SURB");
 }
 
+/* A whole message in a push of this length, on a reply key: does it arrive? Lengths below 43 hold no fragment. */
+static bool arrives(size_t push_len)
+{
+    uint8_t surb[SMX_REPLY_SURB] = {0}, bytes[200], data[4] = {0}, *push = calloc(1, push_len + 1);
+    uint32_t set = smx_set_id_random(&sim.random.random);
+    unsigned before = our_box.total;
+    struct smx_split split;
+
+    fresh_surb(surb);
+    size_t len = smx_reply_write(bytes, sizeof(bytes), data, sizeof(data));
+    if (push_len > 32 && !smx_split_plan(&split, len, push_len - 32) && split.fragments == 1) {
+        uint8_t *fragment = malloc(push_len - 32);
+        (void)smx_split_write(fragment, &split, &set, 0, bytes);
+        smx_reply_seal(push, surb, fragment, push_len - 32);
+        free(fragment);
+    }
+    smx_client_receive(ours->client, sim.now, push, push_len);
+    free(push);
+    return our_box.total > before;
+}
+
+Test(client_surbs, pushes_are_told_apart_by_length)
+{
+    quick();
+    KNOWN_EACH(c, "vectors.json", "push_classification")
+    {
+        bool data = !strncmp(known_text(c, "klass"), "data", 4);
+        cr_expect_eq(arrives(known_u64(c, "length")), data, "%lu", known_u64(c, "length"));
+    }
+}
+
 /* --- holding ------------------------------------------------------------------------------------------------------ */
 
 /* A repliable message with a new tag, pushed to the exit. */
