@@ -35,6 +35,8 @@ enum smx_err smx_crypto_init(void)
     if (sodium_init() < 0)
         return SMX_E_CRYPTO;
     smx_cpu_detect();
+    uint8_t digest[SMX_BLAKE3_LEN];
+    smx_blake3(digest, "", 0); /* BLAKE3's code detects the processor at first use, without regard to threads */
     return SMX_OK;
 }
 

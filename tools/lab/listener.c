@@ -35,6 +35,9 @@ static bool bind_and_listen(struct listener *listener, int family, const void *a
     socklen_t len = make_address(&sa, family, address, listener->port);
     int on = 1;
     listener->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* An IPv6 address may not be usable yet when its interface has just come up. */
+    if (listener->fd >= 0 && family == AF_INET6)
+        setsockopt(listener->fd, SOL_IPV6, IPV6_FREEBIND, &on, sizeof(on));
     if (listener->fd < 0 || setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
         bind(listener->fd, (struct sockaddr *)&sa, len) || listen(listener->fd, LISTEN_BACKLOG) ||
         getsockname(listener->fd, (struct sockaddr *)&sa, &len))
