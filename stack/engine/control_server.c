@@ -187,7 +187,8 @@ static void on_answer(void *ctx, const struct smx_answer *a)
     memset(&reply, 0, REPLY_HEAD);
     reply.error = a->error;
     reply.addr_n = (uint16_t)a->n;
-    memcpy(reply.addrs, a->addrs, a->n * sizeof(reply.addrs[0]));
+    if (a->n)
+        memcpy(reply.addrs, a->addrs, a->n * sizeof(reply.addrs[0]));
     if (a->raw) { /* res_query(3) wants to know the full length of what it cannot have */
         reply.arg = (uint32_t)a->raw_len;
         reply.len = (uint16_t)(a->raw_len < sizeof(reply.data) ? a->raw_len : sizeof(reply.data));

@@ -237,8 +237,8 @@ void netpeer_join(struct netpeer *peer, struct smx_netif *netif)
 void netpeer_up(struct netpeer *peer)
 {
     uint8_t ipv4[4], ipv6[16];
-    inet_pton(AF_INET, "10.9.0.2", ipv4);
-    inet_pton(AF_INET6, "fd09::2", ipv6);
+    inet_pton(AF_INET, "198.18.0.2", ipv4);
+    inet_pton(AF_INET6, "2001:db8:1ab::2", ipv6);
     smx_netif_up(peer->netif, ipv4, ipv6, SMX_MTU_DEFAULT);
 }
 
@@ -309,7 +309,7 @@ static bool set_ipv4(int fd)
     strcpy(r.ifr_name, "smx0");
     struct sockaddr_in *a = (struct sockaddr_in *)&r.ifr_addr;
     *a = (struct sockaddr_in){.sin_family = AF_INET};
-    inet_pton(AF_INET, "10.9.0.1", &a->sin_addr);
+    inet_pton(AF_INET, "198.18.0.1", &a->sin_addr);
     if (ioctl(fd, SIOCSIFADDR, &r))
         return false;
     inet_pton(AF_INET, "255.255.255.0", &a->sin_addr);
@@ -319,8 +319,8 @@ static bool set_ipv4(int fd)
     if (ioctl(fd, SIOCSIFMTU, &r))
         return false;
     r.ifr_flags = IFF_UP | IFF_RUNNING;
-    /* 10.9.2.0/24 comes back out of the TUN device, where nobody has it. */
-    return !ioctl(fd, SIOCSIFFLAGS, &r) && add_route(fd, "10.9.1.0", true) && add_route(fd, "10.9.2.0", false);
+    /* 198.18.2.0/24 comes back out of the TUN device, where nobody has it. */
+    return !ioctl(fd, SIOCSIFFLAGS, &r) && add_route(fd, "198.18.1.0", true) && add_route(fd, "198.18.2.0", false);
 }
 
 /* Linux gives a new IPv6 address to its users a moment later. */
@@ -337,7 +337,7 @@ static void set_ipv6(int index)
 {
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct in6_ifreq r = {.ifr6_prefixlen = 64, .ifr6_ifindex = index};
-    inet_pton(AF_INET6, "fd09::1", &r.ifr6_addr);
+    inet_pton(AF_INET6, "2001:db8:1ab::1", &r.ifr6_addr);
     if (!ioctl(fd, SIOCSIFADDR, &r))
         wait_ipv6(&r.ifr6_addr);
     close(fd);
@@ -426,8 +426,8 @@ int netpeer_listen(uint8_t family, uint16_t *port)
 {
     struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(*port)};
     struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(*port)};
-    inet_pton(AF_INET, "10.9.0.1", &a4.sin_addr);
-    inet_pton(AF_INET6, "fd09::1", &a6.sin6_addr);
+    inet_pton(AF_INET, "198.18.0.1", &a4.sin_addr);
+    inet_pton(AF_INET6, "2001:db8:1ab::1", &a6.sin6_addr);
     struct sockaddr *a = family == 6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4;
     socklen_t len = family == 6 ? sizeof(a6) : sizeof(a4);
     int fd = socket(a->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;

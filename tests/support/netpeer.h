@@ -2,8 +2,8 @@
  * The Internet of a test: the kernel's own TCP/IP in a network namespace of our own, reached through a TUN device. What
  * the engine sends arrives there after a delay of choice, and the other way round; packets may be shuffled and lost.
  *
- *   kernel  10.9.0.1 (and fd09::1)   <-- TUN -->   engine 10.9.0.2 (fd09::2)
- *   10.9.1.0/24 answers "host unreachable", 10.9.2.0/24 swallows everything
+ *   kernel  198.18.0.1 (and 2001:db8:1ab::1)   <-- TUN -->   engine 198.18.0.2 (2001:db8:1ab::2)
+ *   198.18.1.0/24 answers "host unreachable", 198.18.2.0/24 swallows everything
  *
  * Needs root or user namespaces, and /dev/net/tun; netpeer_start says false when it cannot be had.
  */
@@ -38,7 +38,7 @@ size_t netpeer_wanted_window(const struct netpeer *peer);
 void netpeer_watch(struct netpeer *peer, void (*watch)(void *ctx, bool up, const uint8_t *packet, size_t len),
                    void *ctx);
 
-/* Listening TCP socket of the kernel at 10.9.0.1 or fd09::1, non-blocking; *port is chosen when 0. */
+/* Listening TCP socket of the kernel at 198.18.0.1 or 2001:db8:1ab::1, non-blocking; *port is chosen when 0. */
 int netpeer_listen(uint8_t family, uint16_t *port);
 struct smx_control_addr netpeer_addr(const char *text, uint16_t port);
 

@@ -127,7 +127,7 @@ static void dial(struct world *w, struct client *c, struct smx_control_addr to, 
 /* A connection from dial() to accept(). */
 static int establish(struct world *w, struct client *c)
 {
-    dial(w, c, netpeer_addr("10.9.0.1", w->port), NULL);
+    dial(w, c, netpeer_addr("198.18.0.1", w->port), NULL);
     UNTIL(w, 5, c->connected);
     int fd;
     UNTIL(w, 5, (fd = accept4(w->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
@@ -174,7 +174,7 @@ Test(flow, pollout_fires_once_when_the_connection_is_established)
     world_open(&w);
     netpeer_set_paths(w.peer, &(struct netpeer_path){.base = 50 * SMX_MS}, &(struct netpeer_path){0});
     struct client c;
-    dial(&w, &c, netpeer_addr("10.9.0.1", w.port), NULL);
+    dial(&w, &c, netpeer_addr("198.18.0.1", w.port), NULL);
     int epoll = epoll_create1(0);
     struct epoll_event e = {.events = EPOLLOUT | EPOLLIN | EPOLLRDHUP | EPOLLET};
     epoll_ctl(epoll, EPOLL_CTL_ADD, c.fd, &e);
@@ -197,7 +197,7 @@ Test(flow, refused)
     struct world w;
     world_open(&w);
     struct client c;
-    dial(&w, &c, netpeer_addr("10.9.0.1", 1), NULL);
+    dial(&w, &c, netpeer_addr("198.18.0.1", 1), NULL);
     UNTIL(&w, 5, c.closed);
     cr_assert_eq(c.error, ECONNREFUSED);
     cr_assert_eq(poll_mask(c.fd), POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
@@ -210,7 +210,7 @@ Test(flow, unreachable)
     struct world w;
     world_open(&w);
     struct client c;
-    dial(&w, &c, netpeer_addr("10.9.1.7", 80), NULL);
+    dial(&w, &c, netpeer_addr("198.18.1.7", 80), NULL);
     UNTIL(&w, 5, c.closed);
     cr_assert_eq(c.error, EHOSTUNREACH, "%s", strerror(c.error));
     close(c.fd);
@@ -225,7 +225,7 @@ Test(flow, swallowed_syn_times_out)
     struct smx_flow_options options;
     smx_flow_options_default(&options);
     options.user_timeout = 1000;
-    dial(&w, &c, netpeer_addr("10.9.2.7", 80), &options);
+    dial(&w, &c, netpeer_addr("198.18.2.7", 80), &options);
     UNTIL(&w, 5, c.closed);
     cr_assert_eq(c.error, ETIMEDOUT);
     close(c.fd);
@@ -237,7 +237,7 @@ Test(flow, refused_by_the_exit)
     struct world w;
     world_open(&w);
     struct client c, other;
-    struct smx_control_addr to = netpeer_addr("10.9.2.7", 25), elsewhere = netpeer_addr("10.9.2.7", 26);
+    struct smx_control_addr to = netpeer_addr("198.18.2.7", 25), elsewhere = netpeer_addr("198.18.2.7", 26);
     dial(&w, &c, to, NULL);
     dial(&w, &other, elsewhere, NULL);
     turn(&w, 10 * SMX_MS);
@@ -269,7 +269,7 @@ Test(flow, bytes_both_ways_over_ipv6)
     uint16_t port = 0;
     int listener = netpeer_listen(6, &port), server = -1;
     struct client c;
-    dial(&w, &c, netpeer_addr("fd09::1", port), NULL);
+    dial(&w, &c, netpeer_addr("2001:db8:1ab::1", port), NULL);
     UNTIL(&w, 5, c.connected && (server = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0);
     transfer(&w, c.fd, server, 1 << 20);
     transfer(&w, server, c.fd, 1 << 20);
@@ -438,7 +438,7 @@ Test(flow, waits_for_the_tunnel)
     world_open(&w);
     smx_netif_down(w.netif);
     struct client c;
-    dial(&w, &c, netpeer_addr("10.9.0.1", w.port), NULL);
+    dial(&w, &c, netpeer_addr("198.18.0.1", w.port), NULL);
     turn(&w, 100 * SMX_MS);
     cr_assert(!c.connected && !c.closed);
     netpeer_up(w.peer);
@@ -467,7 +467,7 @@ Test(flow, lost_tunnel_keeps_flows_new_address_resets_them)
     cr_assert_lt(smx_loop_now(w.loop) - since, 300 * SMX_MS, "sent at once, not after a timeout");
     struct client young;
     netpeer_block(w.peer, true);
-    dial(&w, &young, netpeer_addr("10.9.0.1", w.port), NULL);
+    dial(&w, &young, netpeer_addr("198.18.0.1", w.port), NULL);
     smx_netif_down(w.netif);
     smx_flows_moved(w.flows);
     cr_assert(c.closed && c.error == ECONNRESET);

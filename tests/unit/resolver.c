@@ -221,7 +221,7 @@ static void open_with(const char *first, const char *second)
 
     server = (struct server){.udp.ready = udp_ready, .listener.ready = listener_ready, .tcp.fd = -1};
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(53)};
-    inet_pton(AF_INET, "10.9.0.1", &a.sin_addr);
+    inet_pton(AF_INET, "198.18.0.1", &a.sin_addr);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     cr_assert(!bind(fd, (struct sockaddr *)&a, sizeof(a)));
     smx_source_add(loop, &server.udp, fd, EPOLLIN);
@@ -231,7 +231,7 @@ static void open_with(const char *first, const char *second)
 
 static void open_world(void)
 {
-    open_with("10.9.0.1", NULL);
+    open_with("198.18.0.1", NULL);
 }
 
 static void close_world(void)
@@ -341,7 +341,7 @@ Test(resolver, fifty_lookups_of_one_name_are_one_query)
 
 Test(resolver, dead_first_server_costs_less_than_two_seconds)
 {
-    open_with("10.9.2.1", "10.9.0.1");
+    open_with("198.18.2.1", "198.18.0.1");
     smx_ns since = smx_loop_now(loop);
     cr_assert_eq(resolve("both.example", 0).error, 0);
     cr_assert_lt(smx_loop_now(loop) - since, 2 * SMX_SEC);
