@@ -16,8 +16,8 @@ def packets(path):
         frame = data[at + 16:at + 16 + kept][skip:]
         at += 16 + kept
         if len(frame) < 20 or frame[0] >> 4 != 4:
-            if frame and frame[0] >> 4 == 6:
-                yield ("v6", "v6", frame[6], 0, 0, 0, 0, b"")
+            if frame and frame[0] >> 4 == 6:  # behind a hop-by-hop header, as multicast reports have it
+                yield ("v6", "v6", frame[40] if frame[6] == 0 else frame[6], 0, 0, 0, 0, b"")
             continue
         header, total, protocol = (frame[0] & 15) * 4, struct.unpack(">H", frame[2:4])[0], frame[9]
         source, destination = ".".join(map(str, frame[12:16])), ".".join(map(str, frame[16:20]))

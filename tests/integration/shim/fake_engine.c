@@ -594,7 +594,7 @@ static void accept_control(struct smx_engine *e)
         close(fd);
 }
 
-static void accept_data(struct smx_engine *e)
+static bool accept_data(struct smx_engine *e)
 {
     struct sockaddr_un peer = {0};
     socklen_t len = sizeof(peer);
@@ -602,7 +602,7 @@ static void accept_data(struct smx_engine *e)
     int fd = accept4(e->data, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
-        return;
+        return false;
     char *digits = peer.sun_path + (len - offsetof(struct sockaddr_un, sun_path)) - 2 * SMX_SOCKET_ID_LEN;
     for (int i = 0; digits > peer.sun_path && i < SMX_SOCKET_ID_LEN; i++) {
         char pair[3] = {digits[2 * i], digits[2 * i + 1], 0};
@@ -613,6 +613,7 @@ static void accept_data(struct smx_engine *e)
         r->program = fd;
     else
         close(fd);
+    return true;
 }
 
 /* What to wait for on both ends of a record. */
@@ -662,8 +663,8 @@ static void turn(struct smx_engine *e)
     }
     if (poll(polls, sizeof(polls) / sizeof(polls[0]), timers ? 5 : -1) < 0)
         return;
-    if (polls[1].revents) /* before the questions about it */
-        accept_data(e);
+    while (accept_data(e)) /* all of them, before the questions about them */
+        ;
     for (int i = 0; i < CLIENTS_MAX; i++) {
         struct client *c = &e->clients[i];
         if (c->fd && clients[i].fd == c->fd && clients[i].revents)
