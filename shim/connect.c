@@ -8,8 +8,8 @@
  *   call after an attempt that the program was not told of by connect
  *                              0 once if it succeeded; its errno once if it failed, ECONNABORTED if the program has
  *                              taken the errno with SO_ERROR already (that is what Linux does)
- *   then                       EISCONN, or after a failure a new attempt with a new unix socket at the same descriptor:
- *                              the kernel lets a unix socket connect only once
+ *   then                       EISCONN, or after a failure a new attempt: the socket is as new. In fact it is a new
+ * unix socket at the same descriptor, because the kernel lets one connect only once
  *
  * Known differences from TCP: after a failed attempt read and write say ECONNRESET or EPIPE, the errno is only in
  * SO_ERROR and connect; write before connect says ENOTCONN where TCP says EPIPE, read EINVAL where TCP says ENOTCONN.
@@ -103,14 +103,13 @@ static void close_control(void *control)
 }
 
 /* Waits for the end of the attempt; closes the control connection, also when the thread is cancelled. The errno is the
- * attempt's, or EINTR and (after SO_SNDTIMEO) EINPROGRESS when it goes on without us. */
-static int wait_for_end(int control, int fd, const struct smx_socket *s)
+ * attempt's, or EINTR and (after SO_SNDTIMEO) `late` when it goes on without us. */
+static int wait_for_end(int control, int fd, struct smx_socket *s, int late)
 {
     struct smx_control_request request;
     struct smx_control_reply reply;
     struct timeval limit = {0};
     socklen_t len = sizeof(limit);
-    int kernel;
     long r;
 
     raw(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &len);
@@ -122,13 +121,12 @@ static int wait_for_end(int control, int fd, const struct smx_socket *s)
     pthread_cleanup_pop(1);
     if (r == -EINTR || r == -EAGAIN) {
         smx_memo_set_pending(s->id, true);
-        return r == -EINTR ? -EINTR : -EINPROGRESS;
+        return r == -EINTR ? -EINTR : -late;
     }
     smx_memo_set_pending(s->id, false);
     if (r >= (long)SMX_REPLY_HEAD && reply.error == 0)
         return 0;
-    len = sizeof(kernel);
-    raw(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &kernel, &len); /* the error has been told: takes POLLERR away */
+    smx_renew(fd, s);
     return r >= (long)SMX_REPLY_HEAD && reply.error > 0 && reply.error < 4096 ? -reply.error : -ENETDOWN;
 }
 
@@ -156,7 +154,7 @@ static int open_connection(int control, int fd, const struct smx_socket *s, cons
     return r ? r : -reply.error;
 }
 
-static int attempt(int fd, const struct smx_socket *s, const struct smx_address *to)
+static int attempt(int fd, struct smx_socket *s, const struct smx_address *to)
 {
     bool nonblocking = is_nonblocking(fd);
 
@@ -165,7 +163,7 @@ static int attempt(int fd, const struct smx_socket *s, const struct smx_address 
         return control;
     int r = open_connection(control, fd, s, to, nonblocking);
     if (r == 0 && !nonblocking)
-        return wait_for_end(control, fd, s);
+        return wait_for_end(control, fd, s, EINPROGRESS);
     raw(SYS_close, control);
     if (r == 0) {
         smx_memo_set_pending(s->id, true);
@@ -189,12 +187,11 @@ static int take_error(const struct smx_socket *s)
     return r ? r : -(int)reply.arg;
 }
 
-static int connect_again(int fd, const struct smx_socket *s)
+static int connect_again(int fd, struct smx_socket *s)
 {
     struct smx_control_request request;
     struct smx_control_reply reply;
-    int kernel, r;
-    socklen_t len = sizeof(kernel);
+    int r;
 
     int control = smx_control_open(s->engine);
     if (control < 0)
@@ -202,7 +199,7 @@ static int connect_again(int fd, const struct smx_socket *s)
     smx_control_request(&request, SMX_CTL_STATE, s);
     r = smx_control_call(control, &request, &reply, SMX_REPLY_HEAD);
     if (r == 0 && reply.arg == SMX_SOCKET_CONNECTING && !is_nonblocking(fd))
-        return wait_for_end(control, fd, s);
+        return wait_for_end(control, fd, s, EALREADY);
     raw(SYS_close, control);
     bool pending = smx_memo_pending(s->id);
     if (r == 0 && reply.arg == SMX_SOCKET_CONNECTING)
@@ -217,7 +214,7 @@ static int connect_again(int fd, const struct smx_socket *s)
         if (!pending)
             return TRY_AGAIN;
         r = take_error(s);
-        raw(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &kernel, &len);
+        smx_renew(fd, s);
         return r ? r : -ECONNABORTED;
     default:
         return TRY_AGAIN;

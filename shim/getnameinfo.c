@@ -67,7 +67,7 @@ static int get_name(const struct sockaddr *addr, socklen_t len, char *host, sock
     if (!addr || len < sizeof(addr->sa_family) || len > sizeof(a.room) ||
         len < (addr->sa_family == AF_INET ? sizeof(a.in) : offsetof(struct sockaddr_in6, sin6_scope_id)))
         return EAI_FAMILY;
-    if (!wants_host && !wants_service)
+    if (!wants_host && !wants_service && flags & NI_NAMEREQD)
         return EAI_NONAME;
     memcpy(&a.room, addr, len);
     if (wants_host)

@@ -8,21 +8,27 @@
  * /dev/null, but for stderr when the user asked for a log.
  *
  * It serves this process only. A forked child has no such thread and starts its own, with a new name; exec ends it.
+ *
+ * A process also ends when its main thread has left by pthread_exit and the last other thread ends; libc counts, and it
+ * counts us. So when main leaves that way, a thread watches for the moment when only we are left, and exits.
  */
 #include "shim/shim.h"
 
 #include "stack/engine/engine.h"
 #include "stack/log.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STACK_SIZE (1u << 20)
@@ -90,7 +96,8 @@ static void *guest_main(void *argument)
     return NULL;
 }
 
-static bool start_thread(void)
+/* Detached, with all signals blocked that may be. */
+static bool start_thread(void *(*run)(void *))
 {
     pthread_attr_t attributes;
     sigset_t all, before;
@@ -102,11 +109,65 @@ static bool start_thread(void)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&thread, &attributes, guest_main, NULL);
+    int r = pthread_create(&thread, &attributes, run, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return r == 0;
 }
+
+/* --- when the main thread leaves alone
+ * -------------------------------------------------------------------------------- */
+
+#define WATCH_PERIOD 100000000 /* nanoseconds */
+#define OURS         3         /* the main thread, which stays in the list, the engine, the watch */
+
+static _Atomic bool main_left, watched;
+
+static int threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    int n = 0;
+
+    for (struct dirent *e; folder && (e = readdir(folder));)
+        n += e->d_name[0] != '.';
+    if (folder)
+        closedir(folder);
+    return n;
+}
+
+static void *watch(void *argument)
+{
+    struct timespec period = {.tv_nsec = WATCH_PERIOD};
+
+    (void)argument;
+    do
+        raw(SYS_nanosleep, &period, NULL);
+    while (threads() > OURS);
+    exit(0);
+}
+
+static void watch_if_alone(void)
+{
+    if (main_left && guest.phase == RUNNING && !atomic_exchange(&watched, true))
+        start_thread(watch);
+}
+
+static void leave_thread(void *result)
+{
+    typedef void function(void *);
+    void *found = smx_next("pthread_exit");
+
+    if (raw(SYS_gettid) == raw(SYS_getpid)) {
+        main_left = true;
+        watch_if_alone();
+    }
+    (*(function **)(void *)&found)(result);
+    __builtin_unreachable();
+}
+EXPORT(leave_thread, pthread_exit);
+
+/* ----------------------------------------------------------------------------------------------------------------------
+ */
 
 bool smx_guest_start(const char *name, const struct smx_config *config)
 {
@@ -120,10 +181,11 @@ bool smx_guest_start(const char *name, const struct smx_config *config)
         guest.options = (struct smx_engine_options){.config = *config, .tree = pid, .in_process = true};
         strcpy(guest.options.name, name);
         smx_leave_at_quick_exit();
-        if (!start_thread())
+        if (!start_thread(guest_main))
             announce(FAILED);
     }
     await_start();
+    watch_if_alone();
     return guest.phase == RUNNING;
 }
 
@@ -137,6 +199,7 @@ bool smx_guest_running(char name[static SMX_CONTROL_NAME_MAX])
 
 void smx_guest_forget(void)
 {
+    main_left = watched = false;
     guest.phase = IDLE;
     guest.pid = (int)raw(SYS_getpid);
 }

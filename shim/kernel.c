@@ -151,13 +151,13 @@ int smx_renew(int fd, struct smx_socket *s)
     return r;
 }
 
-/* Remembers who watches a socket that has no connection yet. */
+/* Remembers who watches a socket in whose place another may be put. */
 int smx_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
 {
     struct smx_socket s;
 
     long r = raw(SYS_epoll_ctl, epoll, op, fd, event);
-    if (r == 0 && !smx_is_engine() && smx_identify(fd, &s) == 0 && s.class == SMX_TUNNEL && !smx_was_connected(fd)) {
+    if (r == 0 && !smx_is_engine() && smx_identify(fd, &s) == 0 && s.class == SMX_TUNNEL) {
         struct smx_watch w = {.epoll = epoll};
         if (op != EPOLL_CTL_DEL) {
             w.events = event->events;

@@ -409,8 +409,8 @@ static int get_tunnel(int fd, const struct smx_socket *s, int level, int name, v
         return get_tcp_info(fd, s, value, len);
     if (level == IPPROTO_TCP && name == TCP_CONGESTION && smx_is_stream(s))
         return give(value, len, "reno\0\0\0\0\0\0\0\0\0\0\0", 16);
-    if (!o)
-        return -ENOPROTOOPT;
+    if (!o) /* a level that nobody knows is a different error than an option that nobody knows, but for IPv6 */
+        return level == IPPROTO_TCP || level == IPPROTO_IP || smx_is_ipv6(s) ? -ENOPROTOOPT : -EOPNOTSUPP;
     number = remembered(o, s);
     if (o->flags & ASKED)
         ask(fd, s, level, name, &number, sizeof(number));

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/single_threaded.h>
-#include <sys/uio.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -70,32 +69,37 @@ long smx_result(long r)
     return -1;
 }
 
-/* The kernel checks the address. Where it may not (a sandbox forbids the call), the copy is a plain one. */
-static int checked_copy(long call, void *to, const void *from, size_t len)
+/* Can the eight bytes around the address be read? The kernel reads the set before it finds that 99 is no operation. */
+static bool readable(const void *at)
 {
-    struct iovec ours = {.iov_len = len}, theirs = {.iov_len = len};
+    return raw(SYS_rt_sigprocmask, 99, (uintptr_t)at & ~(uintptr_t)7, NULL, 8) != -EFAULT;
+}
 
+/* What we copy is shorter than a page: its first and its last byte stand for all. */
+static bool accessible(const void *at, size_t len)
+{
+    return readable(at) && readable((const char *)at + len - 1);
+}
+
+int smx_copy_in(void *to, const void *from, size_t len)
+{
     if (len == 0)
         return 0;
-    ours.iov_base = call == SYS_process_vm_readv ? to : (void *)(uintptr_t)from;
-    theirs.iov_base = call == SYS_process_vm_readv ? (void *)(uintptr_t)from : to;
-    long r = raw(call, raw(SYS_getpid), &ours, 1, &theirs, 1, 0);
-    if (r == (long)len)
-        return 0;
-    if (r >= 0 || r == -EFAULT)
+    if (!accessible(from, len))
         return -EFAULT;
     memcpy(to, from, len);
     return 0;
 }
 
-int smx_copy_in(void *to, const void *from, size_t len)
-{
-    return checked_copy(SYS_process_vm_readv, to, from, len);
-}
-
+/* Memory that can be read but not written is not recognised. */
 int smx_copy_out(void *to, const void *from, size_t len)
 {
-    return checked_copy(SYS_process_vm_writev, to, from, len);
+    if (len == 0)
+        return 0;
+    if (!accessible(to, len))
+        return -EFAULT;
+    memcpy(to, from, len);
+    return 0;
 }
 
 void smx_scatter(void *out, size_t len)

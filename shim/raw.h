@@ -35,7 +35,7 @@ long smx_raw_cancellable(long n, long a, long b, long c, long d, long e, long f)
 /* The libc convention: -1 and errno on failure; errno untouched on success. */
 long smx_result(long r);
 
-/* Copies from and to addresses that the program gave; -EFAULT instead of a crash where the kernel would say so. */
+/* Copies from and to addresses that the program gave, less than a page; -EFAULT instead of a crash. */
 int smx_copy_in(void *to, const void *from, size_t len);
 int smx_copy_out(void *to, const void *from, size_t len);
 

@@ -12,23 +12,12 @@
 /* Unix sockets would take these for something else. */
 #define NOT_FOR_UNIX (MSG_FASTOPEN | MSG_ZEROCOPY | MSG_CONFIRM)
 
-/* MSG_FASTOPEN on a socket without connection: 0, EINPROGRESS, or why not. */
-static long fast_open(int fd, struct smx_socket *s, const struct smx_address *to)
-{
-    struct smx_address copy = *to;
-
-    if (s->class == SMX_TUNNEL && smx_was_connected(fd))
-        return 0;
-    long r = smx_connect_address(fd, s, &copy);
-    return r == -EISCONN ? 0 : r;
-}
-
 /* Prepares a message with a destination; afterwards it may be sent natively, without the address if *keep is false. */
 static long prepare(int fd, struct smx_socket *s, struct smx_address *to, int flags, bool *keep)
 {
     *keep = false;
     if (s->class == SMX_TUNNEL && smx_is_stream(s))
-        return flags & MSG_FASTOPEN ? fast_open(fd, s, to) : 0;
+        return flags & MSG_FASTOPEN ? smx_connect_address(fd, s, to) : 0;
     *keep = true;
     long r = smx_kernel_destination(to);
     if (r == 0 && s->class == SMX_TUNNEL)
