@@ -191,6 +191,7 @@ static void hook_exit(struct sim_client *self, const struct smx_inbound *message
 struct setup {
     bool immediate, try_v10, no_v10_at_exit;
     unsigned mimic;
+    uint8_t seed;
 };
 
 static void open_tunnel(const struct setup *setup)
@@ -205,7 +206,7 @@ static void open_tunnel(const struct setup *setup)
     memset(&t, 0, sizeof(t));
     t.here.ack_at = t.there.ack_at = SMX_NEVER;
     t.ack_every = 8;
-    sim_init(&sim, 5);
+    sim_init(&sim, setup->seed);
     smx_client_config_default(&config);
     config.poisson = !setup->immediate;
     ours = sim_add(&sim, 0, &config);
@@ -350,26 +351,41 @@ static void start_upload(void)
     t.up.progress = sim.now;
 }
 
-/* Does the estimate agree with the exit, apart from what is on its way? */
-static void check_estimate(const char *when, unsigned slack)
+/* Does the estimate agree with the exit? It may be above by what is on its way, and below after a request that was
+ * repeated because it was lost at first. */
+static void check_estimate(const char *when, unsigned above, unsigned below)
 {
     unsigned real = stock(), estimate = stats().surbs_at_exit;
-    cr_assert(real <= estimate + slack && estimate <= real + slack, "%s: %u, estimated %u", when, real, estimate);
+    cr_assert(estimate <= real + above && real <= estimate + below, "%s: %u, estimated %u", when, real, estimate);
 }
 
 /* --- tests -------------------------------------------------------------------------------------------------------- */
 
 Test(ipr_traffic, one_request_and_one_round_trip_to_connect)
 {
+    unsigned requests = 0, slow = 0, rounds = 16;
+    for (uint8_t seed = 1; seed <= rounds; seed++) {
+        open_tunnel(&(struct setup){.seed = seed});
+        smx_ns start = sim.now;
+        wait_up();
+        slow += t.up_at - start > 400 * SMX_MS; /* 4 slots, mixing there and back: 170 on average */
+        requests += t.requests;
+        close_tunnel();
+    }
+    cr_assert_leq(requests, rounds + 3, "%u requests in %u connects", requests, rounds);
+    cr_assert_leq(slow, 3, "%u of %u were slow", slow, rounds);
+}
+
+Test(ipr_traffic, an_idle_exit_is_kept_supplied)
+{
     open_tunnel(&(struct setup){0});
-    smx_ns start = sim.now;
     wait_up();
-    cr_assert_leq(t.up_at - start, 600 * SMX_MS, "%lld ms", (long long)((t.up_at - start) / SMX_MS));
-    cr_assert_leq(t.requests, 1);
+    run(2 * SMX_SEC);
+    unsigned requests = t.requests;
     run(3 * SMX_SEC);
-    cr_assert_eq(t.requests, 1); /* at the first SURBs, unavoidable; never again */
+    cr_assert_eq(t.requests, requests); /* it never needs to ask again */
     cr_assert(stock() >= 75 && stock() <= 110, "%u", stock());
-    check_estimate("idle", 3);
+    check_estimate("idle", 3, 3);
     close_tunnel();
 }
 
@@ -417,8 +433,8 @@ Test(ipr_traffic, download_at_the_default_rate)
     run(5 * SMX_SEC);
     double rate = (double)(t.here.segments - before) / 5;
     cr_assert_gt(rate, 130.0, "%.0f segments/s", rate); /* 07 section 7.5 computes 164 for one ack per 8 */
-    cr_assert_leq(t.here.out_of_order, t.here.segments / 500);
-    check_estimate("download", 100);
+    cr_assert_leq(stats().late, t.here.segments / 200 + 1, "%lu late", (unsigned long)stats().late);
+    check_estimate("download", 100, 60);
     close_tunnel();
 }
 
@@ -432,8 +448,8 @@ Test(ipr_traffic, upload_at_the_default_rate)
     uint64_t before = t.there.segments;
     run(5 * SMX_SEC);
     double rate = (double)(t.there.segments - before) / 5;
-    cr_assert_gt(rate, 39.0, "%.0f segments/s", rate); /* computed: 43.7 */
-    check_estimate("upload", 60);
+    cr_assert_gt(rate, 35.0, "%.0f segments/s", rate); /* computed: 43.7; the browser client: 25 */
+    check_estimate("upload", 60, 60);
     close_tunnel();
 }
 
@@ -479,7 +495,7 @@ Test(ipr_traffic, one_percent_loss_costs_little_and_starves_nobody)
     run(8 * SMX_SEC);
     double rate = (double)(t.down.acked - before) / MSS / 8;
     cr_assert_gt(rate, 60.0, "%.0f segments/s", rate);
-    check_estimate("loss", 120);
+    check_estimate("loss", 120, 300);
     close_tunnel();
 }
 
