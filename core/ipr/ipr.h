@@ -73,6 +73,7 @@ size_t smx_ipr_window(const struct smx_ipr *ipr);
 /* The stack wants to receive this much per round trip in total; SURBs are supplied accordingly. */
 void smx_ipr_want_window(struct smx_ipr *ipr, size_t bytes);
 
+/* May lie in the past ("now"). Every other call can change it. */
 smx_ns smx_ipr_deadline(const struct smx_ipr *ipr);
 void smx_ipr_run(struct smx_ipr *ipr, smx_ns now);
 

@@ -13,7 +13,8 @@
  *
  * The estimate drifts when SURBs die unseen (a lost bundle of acks, a key rotation). The exit's requests tell the
  * truth: when it asks, it had fewer than 60, plus what was sent so lately that it cannot have arrived before it asked.
- * And while we hear nothing though we send, SURBs ride along whatever the estimate says.
+ * (A request that was lost and repeated misleads the other way: the exit then gets more than it needs, until it has
+ * used that up.) And while we hear nothing though we send, SURBs ride along whatever the estimate says.
  */
 #include "core/ipr/internal.h"
 

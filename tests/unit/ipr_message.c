@@ -1,6 +1,7 @@
 /* IPR messages, LP frames and bundles against the known answers of spec 04 and the traffic recorded from real clients.
  */
 #include "core/ipr/bincode.h"
+#include "core/ipr/ip.h"
 #include "core/ipr/message.h"
 #include "tests/support/known.h"
 
@@ -497,6 +498,53 @@ Test(lp_frame, version_10_recorded_from_the_client)
         cr_assert_eq(smx_ipr_response_parse(&response, frame.payload, frame.len), SMX_OK);
         cr_assert(response.kind == SMX_IPR_RESP_DATA && response.version == 10 && frame.sequence == 1);
     }
+}
+
+/* --- IP packets --------------------------------------------------------------------------------------------------- */
+
+Test(ip, packets_recorded_from_the_client)
+{
+    json_object *packets = known_group(R, "ip_packets_from_client");
+    unsigned tcp_n = 0, udp_n = 0;
+    for (size_t i = 0; i < known_len(packets); i++) {
+        struct known_bytes p = known_bytes_at(packets, i);
+        struct smx_ip_view view;
+        struct smx_tcp_view tcp;
+        for (size_t cut = 0; cut < p.len; cut++)
+            cr_assert_neq(smx_ip_parse(&view, p.p, cut), SMX_OK);
+        cr_assert_eq(smx_ip_parse(&view, p.p, p.len), SMX_OK);
+        cr_assert(view.version == 4 && view.src[0] == 10 && smx_ip_checksum(p.p, 20) == 0);
+        if (view.protocol == SMX_PROTO_UDP) {
+            cr_assert_eq(view.dst_port, 53);
+            udp_n++;
+            continue;
+        }
+        smx_tcp_parse(&tcp, &view);
+        cr_assert(view.src_port >= 49152 && view.dst_port == 80);
+        if (tcp.flags & SMX_TCP_SYN) /* the first sequence number of spec 07 section 6.1 */
+            cr_assert(tcp.seq == 0x77368c50 && tcp.end == tcp.seq + 1 && tcp.data_len == 0);
+        else
+            cr_assert_eq(tcp.end, tcp.seq + tcp.data_len);
+        tcp_n++;
+    }
+    cr_assert(udp_n == 1 && tcp_n == 5);
+}
+
+Test(ip, extension_headers_are_looked_through_and_fragments_refused)
+{
+    uint8_t p[80] = {0x60, [5] = 24, [6] = 0 /* hop by hop */};
+    struct smx_ip_view view;
+    p[40] = SMX_PROTO_UDP;
+    smx_put_be16(p + 48, 1000);
+    smx_put_be16(p + 50, 53);
+    cr_assert_eq(smx_ip_parse(&view, p, 64), SMX_OK);
+    cr_assert(view.protocol == SMX_PROTO_UDP && view.dst_port == 53 && view.payload_len == 16);
+    p[41] = 3; /* header longer than the packet */
+    cr_assert_neq(smx_ip_parse(&view, p, 64), SMX_OK);
+    p[6] = 44; /* fragment */
+    cr_assert_neq(smx_ip_parse(&view, p, 64), SMX_OK);
+    p[6] = 59; /* nothing follows: fine, no ports */
+    cr_assert(smx_ip_parse(&view, p, 64) == SMX_OK && view.dst_port == 0);
 }
 
 /* --- bundles ------------------------------------------------------------------------------------------------------ */
