@@ -3,8 +3,8 @@
  *
  * A sequence is a small list of requests. It starts with the first page of each document; an answer that announces more
  * than was delivered so far adds the next page. The reference would ask forever if a server announced more than it ever
- * delivers (05 section 2.2); here an empty page or SMX_DIRECTORY_PAGES_MAX pages end it. When the last answer is in,
- * the topology and the exits are concluded at once:
+ * delivers (05 section 2.2); here an empty page or SMX_DIRECTORY_PAGES_MAX pages end it. The topology is concluded as
+ * soon as its own documents are in, the exits when the last answer is:
  *
  *   - layers come from the rewarded set, everything else about a node from the lists of mix nodes and gateways (05
  *     section 5.1);
@@ -55,7 +55,7 @@ struct request {
 struct smx_directory {
     bool want_exits;
     /* the sequence under way */
-    bool dead;
+    bool dead, nodes_known;
     unsigned request_n, answered_n;
     struct request request[REQUESTS_MAX];
     struct smx_doc_rewarded rewarded;
@@ -120,7 +120,7 @@ void smx_directory_begin(struct smx_directory *directory)
     struct smx_directory *d = directory;
     free_documents(d);
     memset(d->delivered, 0, sizeof(d->delivered));
-    d->dead = false;
+    d->dead = d->nodes_known = false;
     d->request_n = d->answered_n = 0;
     ask(d, REWARDED, 0);
     ask(d, MIXES, 0);
@@ -341,7 +341,7 @@ static enum smx_err fill_exits(struct smx_directory *d, const struct smx_topolog
     return SMX_OK;
 }
 
-static enum smx_err make_result(struct smx_directory *d, struct smx_topology **topology)
+static enum smx_err make_topology(struct smx_directory *d, struct smx_topology **topology)
 {
     const struct smx_doc_page *mixes = &d->page[MIXES], *gateways = &d->page[GATEWAYS];
     if (mixes->epoch_id != gateways->epoch_id || mixes->rotation_id != gateways->rotation_id ||
@@ -349,26 +349,49 @@ static enum smx_err make_result(struct smx_directory *d, struct smx_topology **t
         return smx_fail(&d->fault, SMX_E_AGAIN, "the directory's documents belong to different epochs (%u, %u and %u)",
                         d->rewarded.epoch_id, mixes->epoch_id, gateways->epoch_id);
     enum smx_err err = unify_nodes(d);
-    if (!err && (err = fill_topology(d, topology, &d->fault)))
-        return err;
+    if (err)
+        return smx_fail(&d->fault, err, "out of memory while reading the directory");
+    err = fill_topology(d, topology, &d->fault);
     if (!err) {
         (*topology)->epoch_id = mixes->epoch_id;
         (*topology)->rotation_id = mixes->rotation_id;
-        err = d->want_exits ? fill_exits(d, *topology) : SMX_OK;
     }
-    return err ? smx_fail(&d->fault, err, "out of memory while reading the directory") : SMX_OK;
+    return err;
+}
+
+static void set_topology(struct smx_directory *d, struct smx_topology *topology)
+{
+    smx_topology_unref(d->topology);
+    d->topology = topology;
+}
+
+static void conclude_nodes(struct smx_directory *d)
+{
+    struct smx_topology *topology = NULL;
+    if (make_topology(d, &topology)) {
+        smx_topology_unref(topology);
+        topology = NULL;
+    }
+    set_topology(d, topology);
+    d->nodes_known = true;
 }
 
 static void conclude(struct smx_directory *d)
 {
-    struct smx_topology *topology = NULL;
-    if (make_result(d, &topology)) {
-        smx_topology_unref(topology);
-        topology = NULL;
+    if (d->want_exits && d->topology && fill_exits(d, d->topology)) {
+        smx_fail(&d->fault, SMX_E_NOMEM, "out of memory while reading the directory");
+        set_topology(d, NULL);
     }
-    smx_topology_unref(d->topology);
-    d->topology = topology;
     free_documents(d);
+}
+
+/* Every request for a document that the topology is made of was answered. */
+static bool nodes_answered(const struct smx_directory *d)
+{
+    for (unsigned i = 0; i < d->request_n; i++)
+        if (d->request[i].state != ANSWERED && d->request[i].document != DESCRIBED && d->request[i].document != EPOCH)
+            return false;
+    return true;
 }
 
 enum smx_err smx_directory_answer(struct smx_directory *directory, unsigned id, const char *body, size_t len,
@@ -380,16 +403,25 @@ enum smx_err smx_directory_answer(struct smx_directory *directory, unsigned id, 
     d->request[id].state = ANSWERED;
     d->answered_n++;
     enum smx_err err = take(d, &d->request[id], body, len, fault);
-    if (err)
+    if (err) {
         d->dead = true;
-    else if (d->answered_n == d->request_n)
+        return err;
+    }
+    if (!d->nodes_known && nodes_answered(d))
+        conclude_nodes(d);
+    if (d->answered_n == d->request_n)
         conclude(d);
-    return err;
+    return SMX_OK;
+}
+
+bool smx_directory_nodes_known(const struct smx_directory *directory)
+{
+    return !directory->dead && directory->nodes_known;
 }
 
 struct smx_topology *smx_directory_topology(const struct smx_directory *directory, struct smx_fault *fault)
 {
-    if (!smx_directory_complete(directory)) {
+    if (!smx_directory_nodes_known(directory)) {
         smx_fail(fault, SMX_E_DIRECTORY, "the directory has not been read");
         return NULL;
     }

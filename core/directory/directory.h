@@ -50,7 +50,10 @@ const char *smx_directory_next(struct smx_directory *directory, unsigned *id);
  * which is SMX_OK for a document that can be done without. After an error the sequence is dead: begin anew. */
 enum smx_err smx_directory_answer(struct smx_directory *directory, unsigned id, const char *body, size_t len,
                                   struct smx_fault *fault);
-/* True when every request was answered. Then smx_directory_topology gives the result. */
+/* True when the documents about nodes were answered: smx_directory_topology gives the result, although the described
+ * nodes, most of the volume, may still be on their way. */
+bool smx_directory_nodes_known(const struct smx_directory *directory);
+/* True when every request was answered: the exits are known, too. */
 bool smx_directory_complete(const struct smx_directory *directory);
 /* New reference, or NULL and the fault: an empty layer, no gateways; SMX_E_AGAIN when the epoch changed between two
  * documents: begin anew at once. */

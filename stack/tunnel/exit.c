@@ -135,8 +135,8 @@ static void no_exit_left(struct smx_tunnel *tunnel)
 
 static void begin(struct smx_tunnel *tunnel)
 {
-    if (!smx_entry_link_ready(tunnel->link))
-        return; /* it calls smx_exit_start when it is */
+    if (!smx_entry_link_ready(tunnel->link) || !tunnel->nodes_complete)
+        return; /* whichever comes last calls smx_exit_start */
     smx_tunnel_enter(tunnel, SMX_TUNNEL_EXIT);
     if (choose(tunnel))
         dial(tunnel);

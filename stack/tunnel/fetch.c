@@ -21,12 +21,13 @@ struct asked {
 struct smx_fetch {
     struct smx_loop *loop;
     struct smx_trust *trust;
-    void (*done)(void *ctx, const struct smx_fault *fault);
+    const struct smx_fetch_ops *ops;
     void *ctx;
     struct smx_url base[SMX_PUBLIC_APIS];
     unsigned base_n, base_at;
     unsigned tries; /* URLs used up since the start */
-    bool asked_twice, running;
+    bool asked_twice, running, nodes_told;
+    bool *gone;            /* set when freed or started anew during a callback */
     struct smx_http *http; /* NULL: not running */
     struct smx_directory *directory;
     struct asked asked[IN_FLIGHT_MAX];
@@ -45,7 +46,7 @@ static void finish(struct smx_fetch *fetch, const struct smx_fault *fault)
 {
     drop_requests(fetch);
     fetch->running = false;
-    fetch->done(fetch->ctx, fault);
+    fetch->ops->done(fetch->ctx, fault);
 }
 
 /* Asks for what the directory wants next, as long as there is room. */
@@ -69,6 +70,7 @@ static enum smx_err ask(struct smx_fetch *fetch)
 static enum smx_err begin(struct smx_fetch *fetch)
 {
     drop_requests(fetch);
+    fetch->nodes_told = false;
     smx_directory_begin(fetch->directory);
     fetch->http = smx_http_new(fetch->loop, fetch->trust);
     return fetch->http ? ask(fetch) : SMX_E_NOMEM;
@@ -106,16 +108,40 @@ static bool ask_again(struct smx_fetch *fetch, enum smx_err err)
     return !begin(fetch);
 }
 
-/* All documents are there. */
-static void conclude(struct smx_fetch *fetch)
+/* The documents about nodes are there: a topology, or the reason why there is none. False: the fetch has moved on. */
+static bool tell_nodes(struct smx_fetch *fetch)
 {
     struct smx_fault fault;
     struct smx_topology *topology = smx_directory_topology(fetch->directory, &fault);
-    smx_topology_unref(topology); /* whoever wants it takes its own */
-    if (topology)
-        finish(fetch, NULL);
-    else if (!ask_again(fetch, fault.code))
-        next_base(fetch, &fault);
+    smx_topology_unref(topology); /* whoever wants it takes a reference of its own */
+    if (!topology) {
+        if (!ask_again(fetch, fault.code))
+            next_base(fetch, &fault);
+        return false;
+    }
+    bool gone = false;
+    fetch->nodes_told = true;
+    fetch->gone = &gone;
+    fetch->ops->nodes(fetch->ctx);
+    if (!gone)
+        fetch->gone = NULL;
+    return !gone;
+}
+
+/* An answer was taken. */
+static void go_on(struct smx_fetch *fetch)
+{
+    struct smx_fault fault;
+    if (smx_directory_nodes_known(fetch->directory) && !fetch->nodes_told && !tell_nodes(fetch))
+        return;
+    if (smx_directory_complete(fetch->directory)) {
+        /* The exits are concluded last, and may have failed for lack of memory. */
+        struct smx_topology *topology = smx_directory_topology(fetch->directory, &fault);
+        smx_topology_unref(topology);
+        finish(fetch, topology ? NULL : &fault);
+    } else if (ask(fetch)) {
+        next_base(fetch, &(struct smx_fault){SMX_E_NOMEM, "out of memory"});
+    }
 }
 
 static void answered(void *ctx, int status, const char *body, size_t len, const struct smx_fault *fault)
@@ -136,14 +162,20 @@ static void answered(void *ctx, int status, const char *body, size_t len, const 
         return;
     if (err)
         next_base(fetch, got ? &problem : &why);
-    else if (smx_directory_complete(fetch->directory))
-        conclude(fetch);
-    else if (ask(fetch))
-        next_base(fetch, &(struct smx_fault){SMX_E_NOMEM, "out of memory"});
+    else
+        go_on(fetch);
+}
+
+static void note_gone(struct smx_fetch *fetch)
+{
+    if (fetch->gone)
+        *fetch->gone = true;
+    fetch->gone = NULL;
 }
 
 enum smx_err smx_fetch_start(struct smx_fetch *fetch, bool want_exits)
 {
+    note_gone(fetch);
     drop_requests(fetch);
     smx_directory_free(fetch->directory);
     fetch->tries = 0;
@@ -165,14 +197,14 @@ const struct smx_directory *smx_fetch_directory(const struct smx_fetch *fetch)
 }
 
 struct smx_fetch *smx_fetch_new(struct smx_loop *loop, struct smx_trust *trust, const char *api,
-                                void (*done)(void *ctx, const struct smx_fault *fault), void *ctx)
+                                const struct smx_fetch_ops *ops, void *ctx)
 {
     struct smx_fetch *fetch = calloc(1, sizeof(*fetch));
     if (!fetch)
         return NULL;
     fetch->loop = loop;
     fetch->trust = trust;
-    fetch->done = done;
+    fetch->ops = ops;
     fetch->ctx = ctx;
     unsigned n = *api ? 1 : SMX_PUBLIC_APIS;
     for (unsigned i = 0; i < n; i++)
@@ -188,6 +220,7 @@ void smx_fetch_free(struct smx_fetch *fetch)
 {
     if (!fetch)
         return;
+    note_gone(fetch);
     drop_requests(fetch);
     smx_directory_free(fetch->directory);
     free(fetch);

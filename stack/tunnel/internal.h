@@ -45,6 +45,7 @@ struct smx_tunnel {
     struct smx_topology *topology;
     struct smx_ipr_node *exits; /* our copy */
     unsigned exit_n;
+    bool nodes_complete;                        /* exits included */
     bool from_cache;                            /* what we know of the nodes was not asked for in this run */
     unsigned refresh_failures, gateway_missing; /* in a row */
     struct smx_timer refresh;

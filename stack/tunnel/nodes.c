@@ -2,6 +2,9 @@
  * The network's nodes: asked for at the start, from the cache if it still holds, and again when the epoch ends or after
  * SMX_DIRECTORY_REFRESH at the latest. Spec 05 sections 5 and 7.
  *
+ * At the start the gateway is connected as soon as the nodes are known, while the list of exits, most of the volume, is
+ * still on its way.
+ *
  * A refresh that fails changes nothing: the old topology serves on. (The reference drops it after eleven failures in a
  * row, 05 trap 22; node keys are good for an epoch longer than their rotation, and afterwards packets merely get lost.)
  * A refresh also brings no new list of exits, which is most of the volume and not needed while an exit serves us.
@@ -101,17 +104,30 @@ static void save(const struct smx_tunnel *tunnel, smx_ns epoch_left)
 /* --- the answer ------------------------------------------------------------------------------------------------------
  */
 
-static void first_answer(struct smx_tunnel *tunnel)
+/* The first topology: on to the gateway. */
+static void have_nodes(struct smx_tunnel *tunnel)
 {
-    struct smx_fault fault = {0};
-    if (tunnel->config.has_ipr && !smx_topology_gateway(tunnel->topology, tunnel->config.ipr.gateway))
-        smx_fail(&fault, SMX_E_NO_EXIT, "the gateway in the exit's address (--ipr) is not in the directory");
-    else if (!tunnel->config.has_ipr && !tunnel->exit_n)
-        smx_fail(&fault, SMX_E_NO_EXIT, "the directory lists no usable exit");
-    if (fault.code)
-        smx_tunnel_fail(tunnel, &fault);
-    else
+    struct smx_fault fault;
+    if (!tunnel->config.has_ipr || smx_topology_gateway(tunnel->topology, tunnel->config.ipr.gateway)) {
         smx_entry_start(tunnel);
+        return;
+    }
+    smx_fail(&fault, SMX_E_NO_EXIT, "the gateway in the exit's address (--ipr) is not in the directory");
+    smx_tunnel_fail(tunnel, &fault);
+}
+
+/* The first list of exits, if one was wanted. */
+static void have_exits(struct smx_tunnel *tunnel)
+{
+    struct smx_fault fault;
+    tunnel->nodes_complete = true;
+    smx_info("directory: %u exits", tunnel->exit_n);
+    if (tunnel->config.has_ipr || tunnel->exit_n) {
+        smx_exit_start(tunnel);
+        return;
+    }
+    smx_fail(&fault, SMX_E_NO_EXIT, "the directory lists no usable exit");
+    smx_tunnel_fail(tunnel, &fault);
 }
 
 /* True when the topology still has our gateway, or we have none yet. */
@@ -138,38 +154,57 @@ static void refresh_failed(struct smx_tunnel *tunnel, const struct smx_fault *fa
     schedule(tunnel, 0, 0);
 }
 
+/* At the start only: a refresh is taken over when it is complete. */
+static void nodes_known(void *ctx)
+{
+    struct smx_tunnel *tunnel = ctx;
+    bool first = !tunnel->topology;
+    if (tunnel->nodes_complete)
+        return;
+    struct smx_topology *topology = smx_directory_topology(smx_fetch_directory(tunnel->fetch), NULL);
+    if (!topology)
+        return;
+    set_topology(tunnel, topology);
+    if (first)
+        have_nodes(tunnel);
+}
+
+static void refreshed(struct smx_tunnel *tunnel, const struct smx_directory *directory)
+{
+    struct smx_topology *topology = smx_directory_topology(directory, NULL);
+    if (topology && has_our_gateway(tunnel, topology))
+        set_topology(tunnel, topology);
+    else
+        smx_topology_unref(topology);
+}
+
 static void fetched(void *ctx, const struct smx_fault *fault)
 {
     struct smx_tunnel *tunnel = ctx;
-    struct smx_fault why;
-    bool first = !tunnel->topology;
-    if (fault && first)
-        smx_tunnel_fail(tunnel, fault);
-    else if (fault)
+    if (fault && tunnel->nodes_complete)
         refresh_failed(tunnel, fault);
+    else if (fault)
+        smx_tunnel_fail(tunnel, fault);
     if (fault)
         return;
-    const struct smx_directory *directory = smx_fetch_directory(tunnel->fetch);
-    struct smx_topology *topology = smx_directory_topology(directory, &why);
     unsigned n;
+    const struct smx_directory *directory = smx_fetch_directory(tunnel->fetch);
     const struct smx_ipr_node *exits = smx_directory_exits(directory, &n);
-    if ((exits && n && !copy_exits(tunnel, exits, n)) || !topology) {
-        smx_topology_unref(topology);
-        return;
-    }
     smx_ns epoch_left = smx_directory_epoch_left(directory, smx_tunnel_unix());
+    tunnel->from_cache = false;
     tunnel->refresh_failures = 0;
     schedule(tunnel, epoch_left, 0);
-    if (!has_our_gateway(tunnel, topology)) {
-        smx_topology_unref(topology);
-        return;
-    }
-    tunnel->from_cache = false;
-    set_topology(tunnel, topology);
-    save(tunnel, epoch_left);
-    if (first)
-        first_answer(tunnel);
+    if (n)
+        copy_exits(tunnel, exits, n);
+    if (tunnel->nodes_complete)
+        refreshed(tunnel, directory);
+    else
+        have_exits(tunnel);
+    if (tunnel->fetch) /* else all that ended in failure */
+        save(tunnel, epoch_left);
 }
+
+static const struct smx_fetch_ops fetch_ops = {nodes_known, fetched};
 
 /* --- life ----------------------------------------------------------------------------------------------------------
  */
@@ -188,7 +223,7 @@ static bool use_cache(struct smx_tunnel *tunnel)
     }
     smx_debug("using the directory of %lld s ago", (long long)(now - cache.saved));
     schedule(tunnel, (cache.until - cache.saved) * SMX_SEC, (now - cache.saved) * SMX_SEC);
-    tunnel->from_cache = true;
+    tunnel->from_cache = tunnel->nodes_complete = true;
     set_topology(tunnel, cache.topology);
     return true;
 }
@@ -206,7 +241,7 @@ void smx_nodes_start(struct smx_tunnel *tunnel)
 {
     struct smx_fault fault;
     tunnel->refresh.fire = refresh_due;
-    tunnel->fetch = smx_fetch_new(tunnel->loop, tunnel->trust, tunnel->config.nym_api, fetched, tunnel);
+    tunnel->fetch = smx_fetch_new(tunnel->loop, tunnel->trust, tunnel->config.nym_api, &fetch_ops, tunnel);
     if (!tunnel->fetch) {
         smx_fail(&fault, SMX_E_NOMEM, "out of memory for the directory");
         smx_tunnel_fail(tunnel, &fault);
@@ -214,7 +249,7 @@ void smx_nodes_start(struct smx_tunnel *tunnel)
     }
     tunnel->ops.state(tunnel->ctx, tunnel->state, false, NULL);
     if (use_cache(tunnel))
-        first_answer(tunnel);
+        have_nodes(tunnel);
     else
         start_fetch(tunnel);
 }
@@ -224,7 +259,7 @@ bool smx_nodes_fall_back(struct smx_tunnel *tunnel, const struct smx_fault *why)
     if (!tunnel->from_cache || tunnel->ever_ready)
         return false;
     smx_info("not connected with the directory of the last run (%s): asking for a new one", why->text);
-    tunnel->from_cache = false;
+    tunnel->from_cache = tunnel->nodes_complete = false;
     smx_entry_stop(tunnel);
     smx_exit_stop(tunnel);
     tunnel->has_gateway = false;

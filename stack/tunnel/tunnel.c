@@ -132,7 +132,8 @@ static void start_limit_due(struct smx_timer *timer, smx_ns now)
     if (tunnel->last.code)
         smx_fail(&fault, tunnel->last.code, "not connected after %d s: %.200s", seconds, tunnel->last.text);
     else
-        smx_fail(&fault, SMX_E_TIMEOUT, "not connected after %d s: %s", seconds, waiting[tunnel->state]);
+        smx_fail(&fault, SMX_E_TIMEOUT, "not connected after %d s: %s", seconds,
+                 waiting[tunnel->nodes_complete ? tunnel->state : SMX_TUNNEL_DIRECTORY]);
     fail_for_good(tunnel, &fault);
 }
 

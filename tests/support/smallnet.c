@@ -56,7 +56,7 @@ struct smallnet {
     struct smx_lab_directory lab;
     char api[64];
     struct smx_source listener;
-    struct http_end *http[CONNECTIONS_MAX];
+    struct http_end *http[CONNECTIONS_MAX], *held; /* waits for smallnet_release_exits */
     unsigned http_n;
     struct gateway gateway[SMALLNET_GATEWAYS];
     struct smx_client *exit_client;
@@ -137,7 +137,17 @@ static void answer(struct http_end *end)
     end->len = 0;
     net->view.requests++;
     char *text = document(net, path);
+    bool described = strstr(path, "described");
     switch (net->view.directory) {
+    case DIRECTORY_NO_EXITS:
+        send_response(end, text && !described ? 200 : 404, text && !described ? text : "no");
+        break;
+    case DIRECTORY_LATE_EXITS:
+        if (described)
+            net->held = end;
+        else
+            send_response(end, 200, text);
+        break;
     case DIRECTORY_SILENT:
         break;
     case DIRECTORY_MISSING:
@@ -157,6 +167,13 @@ static void answer(struct http_end *end)
     default:
         send_response(end, text ? 200 : 404, text ? text : "no");
     }
+    free(text);
+}
+
+void smallnet_release_exits(struct smallnet *net)
+{
+    char *text = document(net, "v2/nym-nodes/described");
+    send_response(net->held, 200, text);
     free(text);
 }
 

@@ -17,12 +17,14 @@
 
 enum smallnet_directory {
     DIRECTORY_GOOD,
-    DIRECTORY_MISSING,   /* 404 for everything */
-    DIRECTORY_GARBAGE,   /* 200 and no JSON */
-    DIRECTORY_EMPTY,     /* lists without nodes */
-    DIRECTORY_SILENT,    /* takes requests, answers nothing */
-    DIRECTORY_MIXED_UP,  /* documents of different epochs, always */
-    DIRECTORY_EPOCH_ENDS /* the same, in the first round only */
+    DIRECTORY_MISSING,    /* 404 for everything */
+    DIRECTORY_GARBAGE,    /* 200 and no JSON */
+    DIRECTORY_EMPTY,      /* lists without nodes */
+    DIRECTORY_SILENT,     /* takes requests, answers nothing */
+    DIRECTORY_MIXED_UP,   /* documents of different epochs, always */
+    DIRECTORY_EPOCH_ENDS, /* the same, in the first round only */
+    DIRECTORY_NO_EXITS,   /* 404 for the described nodes */
+    DIRECTORY_LATE_EXITS  /* holds the described nodes back until smallnet_release_exits */
 };
 
 enum smallnet_gateway {
@@ -67,6 +69,7 @@ void smallnet_identity(const struct smallnet *net, unsigned gateway, uint8_t out
 const struct smx_recipient *smallnet_ipr(const struct smallnet *net);
 
 void smallnet_set_gateway(struct smallnet *net, unsigned gateway, enum smallnet_gateway mode);
+void smallnet_release_exits(struct smallnet *net);
 void smallnet_cut(struct smallnet *net);    /* every client's connection */
 void smallnet_forget(struct smallnet *net); /* every registration */
 void smallnet_forget_exit(struct smallnet *net);

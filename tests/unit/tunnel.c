@@ -260,6 +260,19 @@ Test(tunnel, named_gateway_and_exit)
     }
 }
 
+Test(tunnel, the_gateway_is_connected_while_the_exits_are_on_their_way)
+{
+    smallnet_view(net)->directory = DIRECTORY_LATE_EXITS;
+    start();
+    pass(2);
+    cr_assert_str_eq(history, "directory gateway");
+    cr_assert_eq(smallnet_view(net)->registrations, 1);
+    smallnet_release_exits(net);
+    assert_ready();
+    cr_assert_str_eq(history, "directory gateway exit ready");
+    cr_assert(echo_works(5));
+}
+
 Test(tunnel, stopping_tells_the_exit)
 {
     start();
@@ -432,6 +445,7 @@ static const struct {
     {DIRECTORY_EMPTY, SMX_E_NO_ROUTE, "the directory http://127.0.0.1"},
     {DIRECTORY_SILENT, SMX_E_TIMEOUT, "within 30 s"},
     {DIRECTORY_MIXED_UP, SMX_E_DIRECTORY, "different epochs"},
+    {DIRECTORY_NO_EXITS, SMX_E_DIRECTORY, "HTTP status 404"},
     {DIRECTORY_EPOCH_ENDS, SMX_OK, NULL},
 };
 
