@@ -45,12 +45,14 @@ int smx_copy_out(void *to, const void *from, size_t len);
 /* Random bytes from the kernel; for names, not for keys. */
 void smx_scatter(void *out, size_t len);
 
-/* Defines the libc function `name` as our `function`; in mixify's supervisor libc keeps its own. */
+/* Defines the libc function `name` as our `function`; in mixify's supervisor libc keeps its own names. */
 #ifdef SMX_SHIM_PRIVATE
-#define EXPORT(function, name) extern __typeof__(function) function __attribute__((unused))
+#define SMX_EXPORT_AS(name) __asm__("smx_export_" #name)
 #else
-#define EXPORT(function, name)                                                                                         \
-    extern __typeof__(function) export_##name __asm__(#name) __attribute__((alias(#function), visibility("default")))
+#define SMX_EXPORT_AS(name) __asm__(#name)
 #endif
+#define EXPORT(function, name)                                                                                         \
+    extern __typeof__(function) export_##name SMX_EXPORT_AS(name)                                                      \
+        __attribute__((alias(#function), visibility("default")))
 
 #endif
