@@ -23,13 +23,14 @@ static uint64_t key_of(const uint8_t identity[static 32])
     return key;
 }
 
-static void make_room(struct clients *clients)
+/* The client longest known of those who are not here; with_messages: who has some. */
+static struct client *oldest_absent(const struct clients *clients, bool with_messages)
 {
-    for (struct client *c = clients->all; c && clients->n >= CLIENTS_MAX; c = c->next)
-        if (!c->live && !c->inbox_n) {
-            clients_forget(clients, c);
-            return;
-        }
+    struct client *oldest = NULL;
+    for (struct client *c = clients->all; c; c = c->next)
+        if (!c->live && (c->inbox_n || !with_messages))
+            oldest = c;
+    return oldest;
 }
 
 struct client *clients_find(struct clients *clients, const uint8_t identity[static 32], bool create)
@@ -42,7 +43,9 @@ struct client *clients_find(struct clients *clients, const uint8_t identity[stat
     }
     if (!create)
         return NULL;
-    make_room(clients);
+    struct client *oldest = clients->n < CLIENTS_MAX ? NULL : oldest_absent(clients, false);
+    if (oldest)
+        clients_forget(clients, oldest);
     struct client *c = clients->n < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
     if (!c)
         return NULL;
@@ -71,8 +74,15 @@ void clients_forget(struct clients *clients, struct client *client)
 
 enum smx_err inbox_put(struct clients *clients, struct client *client, const uint8_t *data, size_t len)
 {
-    if (client->inbox_n >= INBOX_MAX || clients->stored >= INBOX_TOTAL)
+    if (client->inbox_n >= INBOX_MAX)
         return SMX_E_FULL;
+    if (clients->stored >= INBOX_TOTAL) {
+        struct client *oldest = oldest_absent(clients, true);
+        if (!oldest || oldest == client)
+            return SMX_E_FULL;
+        while (oldest->first)
+            inbox_pop(clients, oldest);
+    }
     struct inbox_item *item = malloc(sizeof(*item) + len);
     if (!item)
         return SMX_E_NOMEM;

@@ -3,7 +3,8 @@
  * here. A record is also made for a destination nobody has registered, as a real gateway stores messages for anybody
  * (spec 03 section 9.1).
  *
- * Bounded: CLIENTS_MAX records, INBOX_MAX messages per client, INBOX_TOTAL in all; what does not fit is dropped.
+ * Bounded: CLIENTS_MAX records, INBOX_MAX messages per client, INBOX_TOTAL in all. Every client that has left leaves
+ * some late messages behind, so when there is no room the client longest known of those who are not here gives way.
  */
 #ifndef LAB_CLIENTS_H
 #define LAB_CLIENTS_H
@@ -39,7 +40,7 @@ struct clients {
 
 enum smx_err clients_init(struct clients *clients);
 void clients_free(struct clients *clients);
-/* NULL: unknown, or (create) no room. When the table is full a client who is neither here nor has messages goes. */
+/* NULL: unknown, or (create) no room: all are here. */
 struct client *clients_find(struct clients *clients, const uint8_t identity[static 32], bool create);
 void clients_forget(struct clients *clients, struct client *client); /* must not be live */
 

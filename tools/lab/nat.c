@@ -10,7 +10,8 @@
  * is lab_host4, which it translates to 127.0.0.1; of IPv6 it translates the whole prefix to ::1, and the router lets
  * through only lab_host6 of it. Its DHCP, DNS, TFTP and router advertisements are off.
  *
- * Limits: libslirp's TCP has 64 KiB windows; NAT_SOCKETS sockets are polled.
+ * Limits: libslirp's TCP has 64 KiB windows; it keeps UDP ports 67 and 69 of lab_host4 to itself, and echoes over IPv6
+ * do not go out; NAT_SOCKETS sockets are polled.
  */
 #include "core/ipr/ip.h"
 #include "stack/log.h"

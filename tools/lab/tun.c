@@ -4,7 +4,7 @@
  * The device has the exit's addresses 10.0.0.1/16 and fc00::1/112, and lab_host6. lab_host4 becomes 127.0.0.1 here, in
  * every packet that passes, and the device alone is allowed to carry loopback addresses (route_localnet); so the
  * machine's loopback needs no rule in the kernel. What goes further is masqueraded, by nft or iptables, whichever is
- * there; it leaves the machine only where the machine forwards anyway (net.ipv4.ip_forward).
+ * there; it leaves the machine only where the machine forwards anyway (net.ipv4.ip_forward), and only as IPv4.
  *
  * Undone at the end: the device and its settings vanish with its descriptor, whatever ends the process; the
  * masquerading rule is named after the device, removed at the end, and after a SIGKILL by the next start. A machine
