@@ -369,7 +369,7 @@ void smx_holder_store(struct smx_client *client, const struct smx_nym_message *m
 
 /* --- ageing ------------------------------------------------------------------------------------------------------- */
 
-/* Replies wait and no SURBs come (02 section 14.2). */
+/* Replies wait and no SURBs come (02 section 14.2; the reference leaves those that only wait to be sent again). */
 static void starve(struct smx_client *client, struct peer *peer)
 {
     smx_ns since = client->now - peer->received;
@@ -432,7 +432,7 @@ void smx_holder_tick(struct smx_client *client)
             refresh(client, peer);
         if (drop_now)
             drop_old_rotation(client, peer);
-        if (peer->buffered_n)
+        if (peer->buffered_n + peer->parked_n)
             starve(client, peer);
         if (!available(peer) && !peer->items && client->now - peer->received > GIVE_UP_AFTER)
             peer_drop(client, peer);
