@@ -206,6 +206,30 @@ Test(client_lanes, a_full_queue_refuses_whole_messages)
                  SMX_E_RANGE);
 }
 
+Test(client_lanes, above_the_limit_of_unacked_fragments_only_these_are_sent_again)
+{
+    config.poisson = false;
+    config.cover = false;
+    pair_make();
+    sim.swallow = true;
+    ours->on_pull = endless;
+    send_numbered(ours, theirs, 0, 40, 0, UINT_MAX);
+    smx_client_run(ours->client, sim.now);
+    cr_assert_eq(ours->emitted, 1);
+    ours->client->flying_n += SMX_CLIENT_UNACKED_MAX - 1; /* as if there were as many more */
+    send_numbered(ours, theirs, 1, 40, 0, UINT_MAX);
+    smx_client_wake(ours->client, SMX_LANE_BULK);
+    order_n = 0;
+    sim_run(&sim, SMX_SEC);
+    cr_expect_eq(ours->emitted, 1);
+    cr_expect_eq(order_n, 0, "nothing is pulled that could not be kept");
+    cr_expect_gt(smx_client_deadline(ours->client), sim.now, "no busy loop");
+    sim_run(&sim, SMX_SEC);
+    cr_expect_eq(stats_of(ours).retransmitted, 1);
+    cr_expect_eq(ours->emitted, 2);
+    ours->client->flying_n -= SMX_CLIENT_UNACKED_MAX - 1;
+}
+
 Test(client_lanes, contacts_give_way)
 {
     uint8_t data[4] = {0};
