@@ -44,13 +44,14 @@
 #define SMX_CLIENT_CATCH_UP       (100 * SMX_MS) /* slots missed by more than this are not made up for */
 #define SMX_CLIENT_KEPT_SLOTS     8              /* slots kept for data while the connection had no room */
 
-enum smx_lane {                       /* in order of priority */
-                SMX_LANE_CONTROL,     /* IPR control, probes */
-                SMX_LANE_SURBS,       /* SURB supply */
-                SMX_LANE_INTERACTIVE, /* small packets, new flows, DNS */
-                SMX_LANE_RETRANSMIT,
-                SMX_LANE_BULK,
-                SMX_LANE_COUNT
+/* In order of priority. */
+enum smx_lane {
+    SMX_LANE_CONTROL,     /* IPR control, probes */
+    SMX_LANE_SURBS,       /* SURB supply */
+    SMX_LANE_INTERACTIVE, /* small packets, new flows, DNS */
+    SMX_LANE_RETRANSMIT,
+    SMX_LANE_BULK,
+    SMX_LANE_COUNT
 };
 
 struct smx_client_config {
