@@ -178,9 +178,10 @@ static void answered(void *ctx, int status, int timeouts, struct ares_addrinfo *
     if (info)
         ares_freeaddrinfo(info);
     if (!lookup->n) {
+        /* Without a resolver we most likely have no network; with one, it is the name that is wrong. */
         bool silent = status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED;
         const char *why = status == ARES_SUCCESS ? "the name has no address" : ares_strerror(status);
-        smx_fail(&lookup->fault, silent ? SMX_E_TIMEOUT : SMX_E_UNREACHABLE, "cannot resolve %.100s: %s", lookup->host,
+        smx_fail(&lookup->fault, silent ? SMX_E_UNREACHABLE : SMX_E_REFUSED, "cannot resolve %.100s: %s", lookup->host,
                  why);
     }
     smx_timer_set(lookup->loop, &lookup->finish, smx_loop_now(lookup->loop));

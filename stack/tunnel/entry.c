@@ -10,7 +10,8 @@
  * worked is given up at once in favour of another; the one the user named gets FIRST_TRIES. Up to GATEWAYS_MAX gateways
  * are tried. The count starts anew when a connection lasted LASTED.
  *
- * When this machine has no network, gateways are not to blame: they are neither shunned nor replaced.
+ * When this machine has no network, gateways are not to blame: they are neither shunned nor replaced, and a tunnel that
+ * was ready waits for the network to come back, however long it takes.
  */
 #include "stack/tunnel/internal.h"
 
@@ -135,7 +136,7 @@ static void give_up(struct smx_tunnel *tunnel, const struct smx_fault *why)
 
 static void lost(struct smx_tunnel *tunnel, enum smx_gateway_retry retry, const struct smx_fault *fault)
 {
-    bool offline = fault->code == SMX_E_UNREACHABLE;
+    bool offline = fault->code == SMX_E_UNREACHABLE; /* no route, or no answer from the resolver */
     if (tunnel->link_ready_since && smx_loop_now(tunnel->loop) - tunnel->link_ready_since > LASTED)
         tunnel->tries = tunnel->gateways_tried = 0;
     tunnel->link_ready_since = 0;
@@ -145,11 +146,16 @@ static void lost(struct smx_tunnel *tunnel, enum smx_gateway_retry retry, const 
     unsigned most = tunnel->gateway_worked || offline || retry == SMX_GW_RETRY_LATER ? TRIES_MAX
                     : tunnel->config.has_gateway || retry == SMX_GW_RETRY_REGISTER   ? FIRST_TRIES
                                                                                      : 1;
-    if (++tunnel->tries >= most || retry == SMX_GW_RETRY_OTHER)
+    bool first_loss = tunnel->tries == 0 && tunnel->gateway_worked && retry == SMX_GW_RETRY_SAME;
+    tunnel->tries++;
+    if (offline && tunnel->ever_ready)
+        retry_soon(tunnel, first_loss);
+    else if (offline && tunnel->tries >= most)
+        smx_tunnel_fail(tunnel, fault);
+    else if (tunnel->tries >= most || retry == SMX_GW_RETRY_OTHER)
         give_up(tunnel, fault);
     else
-        retry_soon(tunnel, retry == SMX_GW_RETRY_REGISTER ||
-                               (tunnel->tries == 1 && retry == SMX_GW_RETRY_SAME && tunnel->gateway_worked));
+        retry_soon(tunnel, first_loss || retry == SMX_GW_RETRY_REGISTER);
 }
 
 /* --- the link's callbacks ------------------------------------------------------------------------------------------

@@ -469,6 +469,19 @@ void smallnet_send_noise(struct smallnet *net)
                 smx_ws_send(net->gateway[g].ends[i]->ws, false, noise, 1 + noise[0] % (sizeof(noise) - 1));
 }
 
+uint16_t smallnet_gateway_port(const struct smallnet *net, unsigned gateway)
+{
+    return net->gateway[gateway].port;
+}
+
+void smallnet_offer_tls(struct smallnet *net, unsigned gateway, const char *hostname, uint16_t port)
+{
+    struct smx_node *node = &net->topology->gateway[gateway];
+    strcpy(node->hostname, hostname);
+    node->wss_port = port;
+    node->ws_port = 1;
+}
+
 void smallnet_set_gateway(struct smallnet *net, unsigned gateway, enum smallnet_gateway mode)
 {
     struct gateway *g = &net->gateway[gateway];

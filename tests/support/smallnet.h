@@ -69,6 +69,9 @@ void smallnet_identity(const struct smallnet *net, unsigned gateway, uint8_t out
 const struct smx_recipient *smallnet_ipr(const struct smallnet *net);
 
 void smallnet_set_gateway(struct smallnet *net, unsigned gateway, enum smallnet_gateway mode);
+uint16_t smallnet_gateway_port(const struct smallnet *net, unsigned gateway);
+/* The directory offers the gateway by TLS at this name and port, and its plain port is one where nobody listens. */
+void smallnet_offer_tls(struct smallnet *net, unsigned gateway, const char *hostname, uint16_t port);
 void smallnet_release_exits(struct smallnet *net);
 void smallnet_cut(struct smallnet *net);    /* every client's connection */
 void smallnet_forget(struct smallnet *net); /* every registration */

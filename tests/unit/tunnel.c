@@ -3,6 +3,7 @@
  * or says in one sentence why it cannot. Time is moved forward instead of waited for.
  */
 #include "stack/tunnel/tunnel.h"
+#include "tests/support/peer.h"
 #include "tests/support/smallnet.h"
 
 #include <criterion/criterion.h>
@@ -511,6 +512,73 @@ Test(tunnel, gateways_that_cannot_be_used)
         cr_expect_eq(own_gateway(), 1);
         stop();
     }
+}
+
+/* A reverse proxy as gateways have one: TLS outside, the plain WebSocket inside. argv: certificate, key, port inside.
+ */
+static const char proxy[] =
+    "import asyncio, ssl, sys\n"
+    "async def pump(r, w):\n"
+    "    try:\n"
+    "        while data := await r.read(65536): w.write(data); await w.drain()\n"
+    "    except OSError: pass\n"
+    "    w.close()\n"
+    "async def serve(r, w):\n"
+    "    r2, w2 = await asyncio.open_connection('127.0.0.1', int(sys.argv[3]))\n"
+    "    await asyncio.gather(pump(r, w2), pump(r2, w))\n"
+    "async def main():\n"
+    "    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain(sys.argv[1], sys.argv[2])\n"
+    "    c.maximum_version = ssl.TLSVersion.TLSv1_2\n"
+    "    s = await asyncio.start_server(serve, '127.0.0.1', 0, ssl=c)\n"
+    "    print('port', s.sockets[0].getsockname()[1], flush=True)\n"
+    "    await s.serve_forever()\n"
+    "asyncio.run(main())\n";
+
+/* The proxy needs real time. */
+static bool really_reach(enum smx_tunnel_state wanted)
+{
+    for (int i = 0; i < 2000 && state != wanted; i++) {
+        turns(4);
+        usleep(2000);
+    }
+    return state == wanted;
+}
+
+Test(tunnel, a_gateway_that_offers_tls_is_spoken_to_over_tls_only)
+{
+    char folder[] = "/tmp/smolmix-tls-XXXXXX", certificate[64], key[64], port[8];
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(certificate, sizeof(certificate), "%s/cert", folder);
+    snprintf(key, sizeof(key), "%s/key", folder);
+    peer_shell("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 -subj /CN=localhost "
+               "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
+               key, certificate);
+    snprintf(port, sizeof(port), "%u", smallnet_gateway_port(net, 0));
+    struct peer peer;
+    peer_start(&peer, (const char *const[]){"python3", "-c", proxy, certificate, key, port, NULL}, "port ");
+    smallnet_offer_tls(net, 0, "localhost", peer.port);
+    config.has_gateway = true;
+    smallnet_identity(net, 0, config.gateway);
+
+    setenv("SSL_CERT_FILE", certificate, 1);
+    start();
+    cr_expect(really_reach(SMX_TUNNEL_READY), "%s: %s", history, why.text);
+    stop();
+    cr_expect_eq(smallnet_view(net)->connections, 1);
+
+    setenv("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt", 1); /* which do not know this certificate */
+    config.has_gateway = false;
+    smallnet_set_gateway(net, 1, GATEWAY_CLOSED);
+    start();
+    while (state != SMX_TUNNEL_FAILED && seconds_since_start() < 90) {
+        really_reach(SMX_TUNNEL_FAILED);
+        ahead += SMX_SEC;
+    }
+    cr_expect_eq(state, SMX_TUNNEL_FAILED);
+    cr_expect_eq(smallnet_view(net)->connections, 1, "it came back without TLS");
+    stop();
+    peer_stop(&peer);
+    peer_shell("rm -r %s", folder);
 }
 
 Test(tunnel, the_only_gateway_gets_more_than_one_try)
