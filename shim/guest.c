@@ -38,6 +38,7 @@ enum phase { IDLE, STARTING, RUNNING, FAILED };
 static struct {
     _Atomic int phase;
     _Atomic int pid;
+    bool inherited; /* this process has a copy of its parent's engine */
     struct smx_engine_options options;
 } guest;
 
@@ -79,6 +80,9 @@ static void *guest_main(void *argument)
     prctl(PR_SET_NAME, "smolmix");
     if (move_out(log)) {
         smx_log_open(log ? STDERR_FILENO : -1, guest.options.config.log, false);
+        if (guest.inherited)
+            smx_engine_forget();
+
         engine = smx_engine_new(&guest.options, &fault);
     } else {
         smx_fail(&fault, SMX_E_UNSUPPORTED, "this kernel has no close_range(2); Linux 5.11 is needed");
@@ -200,6 +204,7 @@ bool smx_guest_running(char name[static SMX_CONTROL_NAME_MAX])
 void smx_guest_forget(void)
 {
     main_left = watched = false;
+    guest.inherited |= guest.phase != IDLE;
     guest.phase = IDLE;
     guest.pid = (int)raw(SYS_getpid);
 }

@@ -318,6 +318,12 @@ void smx_engine_free(struct smx_engine *engine)
     free(engine);
 }
 
+/* What is global is lwIP's; the rest hangs on the engine that nobody frees. */
+void smx_engine_forget(void)
+{
+    smx_netif_forget();
+}
+
 void smx_engine_status(const struct smx_engine *engine, struct smx_engine_status *status)
 {
     struct smx_flows_stats flows;

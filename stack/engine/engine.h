@@ -18,8 +18,8 @@ struct smx_engine;
 struct smx_engine_options {
     struct smx_config config;
     char name[SMX_CONTROL_NAME_MAX]; /* abstract socket name to serve (control.h); must be free */
-    pid_t tree;      /* serve this process and its descendants only; 0: same user */
-    bool in_process; /* serve only our own process (preload) */
+    pid_t tree;                      /* serve this process and its descendants only; 0: same user */
+    bool in_process;                 /* a thread of the program it serves (preload); tree is then that process */
     /* Called in the loop's thread at every change of the tunnel's state; may be NULL. */
     void (*state)(void *ctx, enum smx_tunnel_state state, const struct smx_fault *why);
     void *ctx;
@@ -35,6 +35,9 @@ void smx_engine_run(struct smx_engine *engine);
 /* Thread-safe. Flows with unsent data are drained for at most `drain`, then the loop ends. */
 void smx_engine_stop(struct smx_engine *engine, smx_ns drain);
 void smx_engine_free(struct smx_engine *engine);
+/* In a forked child of a process with an engine inside: the copy of the parent's engine is forgotten, as it is; then
+ * the child may make one of its own. */
+void smx_engine_forget(void);
 
 struct smx_engine_status {
     struct smx_tunnel_status tunnel;

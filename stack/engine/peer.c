@@ -45,13 +45,12 @@ static pid_t parent_of(pid_t pid)
 
 bool smx_peer_allowed(const struct smx_peers *peers, const struct ucred *peer)
 {
-    if (peers->in_process)
-        return peer->pid == getpid();
-    if (!peers->tree)
+    pid_t tree = peers->in_process ? getpid() : peers->tree;
+    if (!tree)
         return peer->pid > 0 && peer->uid == geteuid();
     pid_t pid = peer->pid;
     for (unsigned i = 0; i < GENERATIONS_MAX && pid > 0; i++) {
-        if (pid == peers->tree)
+        if (pid == tree)
             return true;
         pid = parent_of(pid);
     }

@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 struct smx_peers {
-    bool in_process; /* only ourselves */
-    pid_t tree;      /* this process and its descendants, whoever they run as; 0: our user */
+    bool in_process; /* this process and its descendants, which may hold its sockets */
+    pid_t tree;      /* else: this process and its descendants, whoever they run as; 0: our user */
 };
 
 /* SO_PEERCRED of a connected unix socket; pid 0: cannot be had. */

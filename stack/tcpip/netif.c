@@ -355,19 +355,35 @@ static void drop_connections(void)
         tcp_abandon(tcp_bound_pcbs, 0);
 }
 
+/* Ages what waits for fragments. */
+static void drop_fragments(void)
+{
+    for (unsigned i = 0; i < 2 * IP_REASS_MAXAGE + 2 * IPV6_REASS_MAXAGE; i++) {
+        ip_reass_tmr();
+        ip6_reass_tmr();
+    }
+}
+
 void smx_netif_free(struct smx_netif *netif)
 {
     if (!netif)
         return;
     drop_connections();
     smx_timer_set(netif->loop, &netif->timer, SMX_NEVER);
-    for (unsigned i = 0; i < 2 * IP_REASS_MAXAGE + 2 * IPV6_REASS_MAXAGE; i++) {
-        ip_reass_tmr(); /* age what waits for fragments */
-        ip6_reass_tmr();
-    }
+    drop_fragments();
     netif_remove(&netif->lwip);
     the_netif = NULL;
     free(netif);
+}
+
+void smx_netif_forget(void)
+{
+    tcp_active_pcbs = tcp_bound_pcbs = tcp_tw_pcbs = NULL;
+    tcp_listen_pcbs.pcbs = NULL;
+    netif_default = NULL; /* without it lwIP sends nothing */
+    the_netif = NULL;
+    drop_fragments();
+    memory_used = 0;
 }
 
 struct smx_loop *smx_netif_loop(const struct smx_netif *netif)

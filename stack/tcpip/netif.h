@@ -51,6 +51,9 @@ struct smx_netif *smx_netif_new(struct smx_loop *loop, const struct smx_link *li
 void smx_netif_listen(struct smx_netif *netif, const struct smx_netif_ops *ops, void *ctx);
 /* Drops what is left of connections; sends nothing. */
 void smx_netif_free(struct smx_netif *netif);
+/* In a forked child: the interface and all of lwIP's connections are a copy of the parent's that nobody runs. Forgets
+ * them without a call to the system (descriptor numbers mean something else here); then there can be a new one. */
+void smx_netif_forget(void);
 
 struct smx_loop *smx_netif_loop(const struct smx_netif *netif);
 const struct smx_link *smx_netif_link(const struct smx_netif *netif);
