@@ -35,8 +35,7 @@ void smx_config_default(struct smx_config *config)
     };
 }
 
-/* --- readers -------------------------------------------------------------------------------------------------------
- */
+/* --- readers ------------------------------------------------------------------------------------------------------ */
 
 static const char *read_nym_api(struct smx_config *config, const char *value)
 {
@@ -189,8 +188,7 @@ static const char *read_log(struct smx_config *config, const char *value)
     return NULL;
 }
 
-/* --- the table -----------------------------------------------------------------------------------------------------
- */
+/* --- the table ---------------------------------------------------------------------------------------------------- */
 
 static const struct option {
     const char *name, *flag; /* environment name without prefix, command line */

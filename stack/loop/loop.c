@@ -43,8 +43,7 @@ static smx_ns clock_now(void)
     return (smx_ns)ts.tv_sec * SMX_SEC + ts.tv_nsec;
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void drain_counter(struct smx_source *source, uint32_t events)
 {
@@ -100,8 +99,7 @@ void smx_loop_wake(struct smx_loop *loop)
     errno = saved;
 }
 
-/* --- sources -------------------------------------------------------------------------------------------------------
- */
+/* --- sources ------------------------------------------------------------------------------------------------------ */
 
 static enum smx_err control(struct smx_loop *loop, int op, struct smx_source *source)
 {
@@ -155,8 +153,7 @@ static void dispatch(struct smx_loop *loop)
     }
 }
 
-/* --- timers --------------------------------------------------------------------------------------------------------
- */
+/* --- timers ------------------------------------------------------------------------------------------------------- */
 
 void smx_timer_set(struct smx_loop *loop, struct smx_timer *timer, smx_ns at)
 {
@@ -194,8 +191,7 @@ static void set_alarm(struct smx_loop *loop, smx_ns at)
     loop->alarm = at;
 }
 
-/* --- turning -------------------------------------------------------------------------------------------------------
- */
+/* --- turning ------------------------------------------------------------------------------------------------------ */
 
 void smx_loop_idle(struct smx_loop *loop, void (*handler)(void *ctx, smx_ns now), void *ctx)
 {

@@ -54,8 +54,7 @@ struct smx_http {
 
 #define OWNER(type, pointer, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
-/* --- ends of requests and connections ------------------------------------------------------------------------------
- */
+/* --- ends of requests and connections ----------------------------------------------------------------------------- */
 
 static void assign_soon(struct smx_http *http)
 {
@@ -124,8 +123,7 @@ static void idle_due(struct smx_timer *timer, smx_ns now)
     drop_connection(OWNER(struct connection, timer, idle));
 }
 
-/* --- the stream ----------------------------------------------------------------------------------------------------
- */
+/* --- the stream --------------------------------------------------------------------------------------------------- */
 
 static void stream_connected(void *ctx)
 {
@@ -184,8 +182,7 @@ static void stream_closed(void *ctx, const struct smx_fault *fault)
 
 static const struct smx_stream_ops stream_ops = {stream_connected, stream_data, stream_drained, stream_closed};
 
-/* --- handing out connections ---------------------------------------------------------------------------------------
- */
+/* --- handing out connections -------------------------------------------------------------------------------------- */
 
 static struct connection *find_connection(struct smx_http *http, const struct request *request)
 {
@@ -259,8 +256,7 @@ static void assign_due(struct smx_timer *timer, smx_ns now)
     }
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 enum smx_err
 smx_http_get(struct smx_http *http, const struct smx_url *base, const char *path, size_t body_max, smx_ns timeout,

@@ -48,8 +48,7 @@ struct smx_lookup {
 
 #define OWNER(pointer, member) ((struct smx_lookup *)((char *)(pointer)-offsetof(struct smx_lookup, member)))
 
-/* --- c-ares' sockets -----------------------------------------------------------------------------------------------
- */
+/* --- c-ares' sockets ---------------------------------------------------------------------------------------------- */
 
 static ares_socket_t open_socket(int domain, int type, int protocol, void *ctx)
 {
@@ -86,8 +85,7 @@ static ares_ssize_t send_vector(ares_socket_t fd, const struct iovec *vector, in
 static const struct ares_socket_functions socket_functions = {open_socket, close_socket, connect_socket, receive,
                                                               send_vector};
 
-/* --- driving c-ares ------------------------------------------------------------------------------------------------
- */
+/* --- driving c-ares ----------------------------------------------------------------------------------------------- */
 
 static void set_retry(struct smx_lookup *lookup)
 {
@@ -134,8 +132,7 @@ static void socket_state(void *ctx, ares_socket_t fd, int readable, int writable
         smx_source_add(lookup->loop, &free_one->source, fd, events);
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static void add(struct smx_lookup *lookup, const struct smx_ip *ip)
 {
@@ -194,8 +191,7 @@ static void finish_due(struct smx_timer *timer, smx_ns now)
     lookup->done(lookup->ctx, lookup->ips, lookup->n, lookup->n ? NULL : &lookup->fault);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 /* Literals and the one name that has a meaning of its own (RFC 6761 section 6.3) need no resolver. */
 static bool known_address(struct smx_lookup *lookup)

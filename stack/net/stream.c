@@ -70,8 +70,7 @@ struct smx_stream {
 
 #define OWNER(pointer, member) ((struct smx_stream *)((char *)(pointer)-offsetof(struct smx_stream, member)))
 
-/* --- dying ---------------------------------------------------------------------------------------------------------
- */
+/* --- dying -------------------------------------------------------------------------------------------------------- */
 
 static void drop_attempts(struct smx_stream *stream)
 {
@@ -132,8 +131,7 @@ static void deadline_due(struct smx_timer *timer, smx_ns now)
     die(stream);
 }
 
-/* --- open ----------------------------------------------------------------------------------------------------------
- */
+/* --- open --------------------------------------------------------------------------------------------------------- */
 
 static void set_events(struct smx_stream *stream)
 {
@@ -280,8 +278,7 @@ static void connection_ready(struct smx_source *source, uint32_t events)
         flush(stream);
 }
 
-/* --- connecting ----------------------------------------------------------------------------------------------------
- */
+/* --- connecting --------------------------------------------------------------------------------------------------- */
 
 static void tune(int fd)
 {
@@ -402,8 +399,7 @@ static void step_due(struct smx_timer *timer, smx_ns now)
         opened(stream);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static struct smx_stream *stream_new(struct smx_loop *loop, const struct smx_stream_ops *ops, void *ctx)
 {
@@ -471,8 +467,7 @@ void smx_stream_free(struct smx_stream *stream)
     free(stream);
 }
 
-/* --- queue ---------------------------------------------------------------------------------------------------------
- */
+/* --- queue -------------------------------------------------------------------------------------------------------- */
 
 static enum smx_err make_room(struct smx_stream *stream, size_t len)
 {

@@ -45,8 +45,7 @@ struct smx_tls {
     bool agreed;
 };
 
-/* --- trust ---------------------------------------------------------------------------------------------------------
- */
+/* --- trust -------------------------------------------------------------------------------------------------------- */
 
 struct smx_trust *smx_trust_new(const char *ca_file)
 {
@@ -130,8 +129,7 @@ static enum smx_err prepare(struct smx_trust *trust, struct smx_fault *fault)
     return SMX_OK;
 }
 
-/* --- the socket below ----------------------------------------------------------------------------------------------
- */
+/* --- the socket below --------------------------------------------------------------------------------------------- */
 
 static int socket_send(void *ctx, const unsigned char *bytes, size_t len)
 {
@@ -149,8 +147,7 @@ static int socket_receive(void *ctx, unsigned char *bytes, size_t len)
     return errno == EAGAIN || errno == EINTR ? MBEDTLS_ERR_SSL_WANT_READ : MBEDTLS_ERR_SSL_CONN_EOF;
 }
 
-/* --- sessions ------------------------------------------------------------------------------------------------------
- */
+/* --- sessions ----------------------------------------------------------------------------------------------------- */
 
 struct smx_tls *smx_tls_new(struct smx_trust *trust, const char *host, int fd, struct smx_fault *fault)
 {

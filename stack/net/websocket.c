@@ -46,8 +46,7 @@ struct smx_ws {
 
 #define OWNER(pointer, member) ((struct smx_ws *)((char *)(pointer)-offsetof(struct smx_ws, member)))
 
-/* --- wslay's callbacks ---------------------------------------------------------------------------------------------
- */
+/* --- wslay's callbacks -------------------------------------------------------------------------------------------- */
 
 static ssize_t frames_read(wslay_event_context_ptr frames, uint8_t *out, size_t len, int flags, void *ctx)
 {
@@ -95,8 +94,7 @@ static void frames_message(wslay_event_context_ptr frames, const struct wslay_ev
     ws->ops->message(ws->ctx, message->opcode == WSLAY_TEXT_FRAME, data, message->msg_length);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void destroy(struct smx_ws *ws)
 {
@@ -133,8 +131,7 @@ static void fail(struct smx_ws *ws, const struct smx_fault *fault)
     ws->ops->closed(ws->ctx, &copy);
 }
 
-/* --- frames --------------------------------------------------------------------------------------------------------
- */
+/* --- frames ------------------------------------------------------------------------------------------------------- */
 
 static bool open_frames(struct smx_ws *ws)
 {
@@ -202,8 +199,7 @@ size_t smx_ws_queued(const struct smx_ws *ws)
     return held + (ws->stream ? smx_stream_queued(ws->stream) : 0);
 }
 
-/* --- upgrade -------------------------------------------------------------------------------------------------------
- */
+/* --- upgrade ------------------------------------------------------------------------------------------------------ */
 
 static void opened(struct smx_ws *ws)
 {
@@ -251,8 +247,7 @@ static ssize_t upgrade(struct smx_ws *ws, const uint8_t *bytes, size_t len)
     return -1;
 }
 
-/* --- the stream ----------------------------------------------------------------------------------------------------
- */
+/* --- the stream --------------------------------------------------------------------------------------------------- */
 
 static void stream_connected(void *ctx)
 {
@@ -323,8 +318,7 @@ static void timer_due(struct smx_timer *timer, smx_ns now)
     }
 }
 
-/* --- construction --------------------------------------------------------------------------------------------------
- */
+/* --- construction ------------------------------------------------------------------------------------------------- */
 
 static struct smx_ws *ws_new(struct smx_loop *loop, bool server, const char *path, size_t message_max,
                              const struct smx_ws_ops *ops, void *ctx)

@@ -22,8 +22,7 @@ void smx_ws_accept_key(char accept[static 29], const char *key)
     smx_base64_encode(accept, 29, digest, sizeof(digest));
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static void append(char *out, size_t cap, size_t *len, const char *at, size_t n)
 {
@@ -110,8 +109,7 @@ enum smx_err smx_ws_handshake_feed(struct smx_ws_handshake *handshake, const uin
     return SMX_E_AGAIN;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 void smx_ws_handshake_init(struct smx_ws_handshake *handshake, bool server, const uint8_t key[16])
 {

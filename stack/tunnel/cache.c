@@ -17,8 +17,7 @@
 #define EXIT_LEN (SMX_RECIPIENT_LEN + 1 + 6 + 1)
 #define HEAD_LEN (8 + 32 + 8 + 8 + 4 + 4 + 4 * (SMX_LAYERS + 2))
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static void write_node(struct smx_writer *w, const struct smx_node *node)
 {
@@ -86,8 +85,7 @@ uint8_t *smx_cache_write(const struct smx_directory_cache *cache, const char *so
     return bytes;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static void read_node(struct smx_reader *r, struct smx_node *node)
 {

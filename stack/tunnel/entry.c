@@ -27,8 +27,7 @@
 
 static void connect_link(struct smx_tunnel *tunnel);
 
-/* --- choice --------------------------------------------------------------------------------------------------------
- */
+/* --- choice ------------------------------------------------------------------------------------------------------- */
 
 static const struct smx_node *named_gateway(struct smx_tunnel *tunnel, struct smx_fault *fault)
 {
@@ -97,8 +96,7 @@ void smx_entry_start(struct smx_tunnel *tunnel)
     connect_link(tunnel);
 }
 
-/* --- losing it -----------------------------------------------------------------------------------------------------
- */
+/* --- losing it ---------------------------------------------------------------------------------------------------- */
 
 static void retry_due(struct smx_timer *timer, smx_ns now)
 {
@@ -158,8 +156,7 @@ static void lost(struct smx_tunnel *tunnel, enum smx_gateway_retry retry, const 
         retry_soon(tunnel, first_loss || retry == SMX_GW_RETRY_REGISTER);
 }
 
-/* --- the link's callbacks ------------------------------------------------------------------------------------------
- */
+/* --- the link's callbacks ----------------------------------------------------------------------------------------- */
 
 static void link_ready(void *ctx)
 {
@@ -220,8 +217,7 @@ static void connect_link(struct smx_tunnel *tunnel)
         give_up(tunnel, &fault);
 }
 
-/* --- from outside --------------------------------------------------------------------------------------------------
- */
+/* --- from outside ------------------------------------------------------------------------------------------------- */
 
 void smx_entry_replace(struct smx_tunnel *tunnel, const struct smx_fault *why)
 {

@@ -39,8 +39,7 @@ static void set_timer(struct smx_entry_link *link)
     smx_timer_set(link->loop, &link->timer, failed ? smx_loop_now(link->loop) : smx_gateway_deadline(link->gateway));
 }
 
-/* --- the gateway's callbacks ---------------------------------------------------------------------------------------
- */
+/* --- the gateway's callbacks -------------------------------------------------------------------------------------- */
 
 /* A message the WebSocket does not take is lost; room() keeps packets from coming to that, and an unanswered text runs
  * into the gateway's deadline. */
@@ -102,8 +101,7 @@ static void timer_due(struct smx_timer *timer, smx_ns now)
     link->ops->down(link->ctx, smx_gateway_retry(link->gateway), &fault);
 }
 
-/* --- the WebSocket's callbacks -------------------------------------------------------------------------------------
- */
+/* --- the WebSocket's callbacks ------------------------------------------------------------------------------------ */
 
 static void ws_open(void *ctx)
 {
@@ -142,8 +140,7 @@ static void ws_closed(void *ctx, const struct smx_fault *why)
 
 static const struct smx_ws_ops ws_ops = {ws_open, ws_message, ws_writable, ws_closed};
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static enum smx_err connect_ws(struct smx_entry_link *link, struct smx_trust *trust, const struct smx_node *node,
                                struct smx_fault *fault)

@@ -19,8 +19,7 @@ static smx_ns now_of(const struct smx_tunnel *tunnel)
     return smx_loop_now(tunnel->loop);
 }
 
-/* --- choice --------------------------------------------------------------------------------------------------------
- */
+/* --- choice ------------------------------------------------------------------------------------------------------- */
 
 /* Sets `exit` and exit_index. */
 static bool choose(struct smx_tunnel *tunnel)
@@ -48,8 +47,7 @@ static bool speaks_v10(const struct smx_tunnel *tunnel)
     return false; /* not in the directory: 9, the baseline (05 section 6.3) */
 }
 
-/* --- the IPR client's callbacks ------------------------------------------------------------------------------------
- */
+/* --- the IPR client's callbacks ----------------------------------------------------------------------------------- */
 
 static void ipr_state(void *ctx, enum smx_ipr_state state, const struct smx_fault *why)
 {
@@ -84,8 +82,7 @@ static void ipr_refused(void *ctx, const char *destination, size_t len)
 
 static const struct smx_ipr_ops ipr_ops = {ipr_state, ipr_packet, ipr_refused};
 
-/* --- dialling ------------------------------------------------------------------------------------------------------
- */
+/* --- dialling ----------------------------------------------------------------------------------------------------- */
 
 /* What cannot be dialled at all counts like an exit that did not answer. */
 static void dial_failed(struct smx_tunnel *tunnel, enum smx_err err)
@@ -151,8 +148,7 @@ void smx_exit_start(struct smx_tunnel *tunnel)
         smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel));
 }
 
-/* --- losing it -----------------------------------------------------------------------------------------------------
- */
+/* --- losing it ---------------------------------------------------------------------------------------------------- */
 
 static void drop_ipr(struct smx_tunnel *tunnel)
 {
@@ -198,8 +194,7 @@ static void step_due(struct smx_timer *timer, smx_ns now)
         dial_again(tunnel, &fault);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 void smx_exit_init(struct smx_tunnel *tunnel)
 {

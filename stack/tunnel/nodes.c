@@ -29,8 +29,7 @@ static const char *source(const struct smx_tunnel *tunnel)
     return *tunnel->config.nym_api ? tunnel->config.nym_api : "public";
 }
 
-/* --- when the next refresh is due ------------------------------------------------------------------------------------
- */
+/* --- when the next refresh is due --------------------------------------------------------------------------------- */
 
 static void schedule(struct smx_tunnel *tunnel, smx_ns epoch_left, smx_ns age)
 {
@@ -58,8 +57,7 @@ static void refresh_due(struct smx_timer *timer, smx_ns now)
     schedule(tunnel, 0, 0);
 }
 
-/* --- taking over -----------------------------------------------------------------------------------------------------
- */
+/* --- taking over -------------------------------------------------------------------------------------------------- */
 
 static void set_topology(struct smx_tunnel *tunnel, struct smx_topology *topology)
 {
@@ -68,8 +66,7 @@ static void set_topology(struct smx_tunnel *tunnel, struct smx_topology *topolog
     smx_client_set_topology(tunnel->client, topology);
     smx_tunnel_kick(tunnel);
     unsigned mixes = topology->layer_n[0] + topology->layer_n[1] + topology->layer_n[2];
-    smx_info("directory: epoch %u, %u mix nodes, %u gateways, %u exits", topology->epoch_id, mixes, topology->gateway_n,
-             tunnel->exit_n);
+    smx_info("directory: epoch %u, %u mix nodes, %u gateways", topology->epoch_id, mixes, topology->gateway_n);
 }
 
 /* A copy: the directory's own list goes with the next start. */
@@ -101,8 +98,7 @@ static void save(const struct smx_tunnel *tunnel, smx_ns epoch_left)
     smx_state_save_directory(tunnel->keep, source(tunnel), &cache);
 }
 
-/* --- the answer ------------------------------------------------------------------------------------------------------
- */
+/* --- the answer --------------------------------------------------------------------------------------------------- */
 
 /* The first topology: on to the gateway. */
 static void have_nodes(struct smx_tunnel *tunnel)
@@ -206,8 +202,7 @@ static void fetched(void *ctx, const struct smx_fault *fault)
 
 static const struct smx_fetch_ops fetch_ops = {nodes_known, fetched};
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static bool use_cache(struct smx_tunnel *tunnel)
 {

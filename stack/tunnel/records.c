@@ -13,8 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- PEM -----------------------------------------------------------------------------------------------------------
- */
+/* --- PEM ---------------------------------------------------------------------------------------------------------- */
 
 size_t smx_pem_write(char *out, size_t cap, const char *label, const uint8_t *key, size_t len)
 {
@@ -71,8 +70,7 @@ enum smx_err smx_pem_read(uint8_t *key, size_t len, const char *label, const cha
     return err ? SMX_E_MALFORMED : SMX_OK;
 }
 
-/* --- gateways ------------------------------------------------------------------------------------------------------
- */
+/* --- gateways ----------------------------------------------------------------------------------------------------- */
 
 #define GATEWAYS_TITLE "smolmix gateways 1"
 

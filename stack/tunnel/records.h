@@ -11,8 +11,7 @@
 #include "core/directory/directory.h"
 #include "core/gateway/gateway.h"
 
-/* --- PEM -----------------------------------------------------------------------------------------------------------
- */
+/* --- PEM ---------------------------------------------------------------------------------------------------------- */
 
 #define SMX_PEM_MAX 256 /* bytes of a file with a key of 32 bytes */
 /* Returns the length written, terminator not counted; cap >= SMX_PEM_MAX. */
@@ -20,8 +19,7 @@ size_t smx_pem_write(char *out, size_t cap, const char *label, const uint8_t *ke
 /* The label must match and the key have exactly `len` bytes. */
 enum smx_err smx_pem_read(uint8_t *key, size_t len, const char *label, const char *text, size_t text_len);
 
-/* --- gateways ------------------------------------------------------------------------------------------------------
- */
+/* --- gateways ----------------------------------------------------------------------------------------------------- */
 
 #define SMX_GATEWAY_RECORDS_MAX 32
 #define SMX_GATEWAYS_FILE_MAX   (16u << 10)
@@ -39,8 +37,7 @@ struct smx_gateway_records { /* secret */
 size_t smx_gateways_write(char *out, size_t cap, const struct smx_gateway_records *records);
 enum smx_err smx_gateways_read(struct smx_gateway_records *records, const char *text, size_t len);
 
-/* --- directory -----------------------------------------------------------------------------------------------------
- */
+/* --- directory ---------------------------------------------------------------------------------------------------- */
 
 struct smx_directory_cache {
     int64_t saved, until; /* Unix time; usable in between */

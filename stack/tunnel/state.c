@@ -43,8 +43,7 @@ struct smx_state {
     struct secrets *secret;
 };
 
-/* --- files ---------------------------------------------------------------------------------------------------------
- */
+/* --- files -------------------------------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const void *data, size_t len)
 {
@@ -107,8 +106,7 @@ static enum smx_err fail_errno(const struct smx_state *state, const char *name, 
                     strerrordesc_np(errno));
 }
 
-/* --- keys ----------------------------------------------------------------------------------------------------------
- */
+/* --- keys --------------------------------------------------------------------------------------------------------- */
 
 enum key_file { PUBLIC_IDENTITY, PUBLIC_ENCRYPTION, ACK, PRIVATE_ENCRYPTION, PRIVATE_IDENTITY, KEY_FILES };
 
@@ -175,8 +173,7 @@ static enum smx_err read_keys(struct smx_state *state, struct smx_fault *fault)
     return SMX_OK;
 }
 
-/* --- gateways ------------------------------------------------------------------------------------------------------
- */
+/* --- gateways ----------------------------------------------------------------------------------------------------- */
 
 static enum smx_err write_gateways(const struct smx_state *state, struct smx_fault *fault)
 {
@@ -278,8 +275,7 @@ const uint8_t *smx_state_known_gateway(const struct smx_state *state, unsigned i
     return NULL;
 }
 
-/* --- directory -----------------------------------------------------------------------------------------------------
- */
+/* --- directory ---------------------------------------------------------------------------------------------------- */
 
 void smx_state_save_directory(const struct smx_state *state, const char *source,
                               const struct smx_directory_cache *cache)
@@ -312,8 +308,7 @@ bool smx_state_load_directory(const struct smx_state *state, const char *source,
     return false;
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static enum smx_err open_folder(struct smx_state *state, const char *folder, struct smx_fault *fault)
 {

@@ -44,8 +44,7 @@ smx_ns smx_tunnel_retry_at(const struct smx_tunnel *tunnel)
     return smx_loop_now(tunnel->loop) + SMX_RETRY_DELAY + jitter;
 }
 
-/* --- states --------------------------------------------------------------------------------------------------------
- */
+/* --- states ------------------------------------------------------------------------------------------------------- */
 
 static void tell(struct smx_tunnel *tunnel, bool addresses_changed)
 {
@@ -137,8 +136,7 @@ static void start_limit_due(struct smx_timer *timer, smx_ns now)
     fail_for_good(tunnel, &fault);
 }
 
-/* --- the pump ------------------------------------------------------------------------------------------------------
- */
+/* --- the pump ----------------------------------------------------------------------------------------------------- */
 
 void smx_tunnel_kick(struct smx_tunnel *tunnel)
 {
@@ -163,8 +161,7 @@ static void work_due(struct smx_timer *timer, smx_ns now)
         tunnel->ops.writable(tunnel->ctx);
 }
 
-/* --- the mixnet client's callbacks -----------------------------------------------------------------------------------
- */
+/* --- the mixnet client's callbacks -------------------------------------------------------------------------------- */
 
 static void client_emit(void *ctx, uint8_t rotation, const struct smx_node_address *first_hop, const uint8_t *packet,
                         size_t len)
@@ -217,8 +214,7 @@ static struct smx_client *make_client(struct smx_tunnel *tunnel)
     return smx_client_new(&config, smx_state_keys(tunnel->keep), &smx_random_system, &client_ops, tunnel);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct smx_tunnel *smx_tunnel_new(struct smx_loop *loop, const struct smx_config *config,
                                   const struct smx_tunnel_ops *ops, void *ctx)
@@ -298,8 +294,7 @@ void smx_tunnel_free(struct smx_tunnel *tunnel)
     free(tunnel);
 }
 
-/* --- packets -------------------------------------------------------------------------------------------------------
- */
+/* --- packets ------------------------------------------------------------------------------------------------------ */
 
 enum smx_err smx_tunnel_send(struct smx_tunnel *tunnel, const uint8_t *packet, size_t len, bool interactive)
 {

@@ -64,8 +64,7 @@ struct smallnet {
     struct smx_timer exit_timer;
 };
 
-/* --- the directory ---------------------------------------------------------------------------------------------------
- */
+/* --- the directory ------------------------------------------------------------------------------------------------ */
 
 /* Two exits in one document: what stands between the outermost brackets of the second list goes into the first. */
 static char *with_dead_exit(struct smallnet *net, char *text)
@@ -220,8 +219,7 @@ static void http_accept(struct smx_source *source, uint32_t events)
     end->stream = smx_stream_adopt(net->loop, accept(source->fd, NULL, NULL), &ops, end);
 }
 
-/* --- mix nodes and delivery ------------------------------------------------------------------------------------------
- */
+/* --- mix nodes and delivery --------------------------------------------------------------------------------------- */
 
 static void exit_kick(struct smallnet *net)
 {
@@ -282,8 +280,7 @@ static void relay(struct smallnet *net, uint16_t port, uint8_t *packet, size_t l
     }
 }
 
-/* --- gateways --------------------------------------------------------------------------------------------------------
- */
+/* --- gateways ----------------------------------------------------------------------------------------------------- */
 
 static void session_text(void *ctx, const char *json, size_t len)
 {
@@ -492,8 +489,7 @@ void smallnet_set_gateway(struct smallnet *net, unsigned gateway, enum smallnet_
     }
 }
 
-/* --- the exit --------------------------------------------------------------------------------------------------------
- */
+/* --- the exit ----------------------------------------------------------------------------------------------------- */
 
 static void exit_emit(void *ctx, uint8_t rotation, const struct smx_node_address *first_hop, const uint8_t *packet,
                       size_t len)
@@ -609,8 +605,7 @@ void smallnet_forget_exit(struct smallnet *net)
     make_exit(net);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct smallnet *smallnet_new(struct smx_loop *loop, unsigned gateways)
 {

@@ -13,8 +13,7 @@
 
 #define BODY_MAX 1000
 
-/* --- responses, without a network ----------------------------------------------------------------------------------
- */
+/* --- responses, without a network --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *bytes;
@@ -85,8 +84,7 @@ Test(http, bytes_behind_an_answer_end_the_connection)
     smx_http_response_free(&response);
 }
 
-/* --- a server in the same loop -------------------------------------------------------------------------------------
- */
+/* --- a server in the same loop ------------------------------------------------------------------------------------ */
 
 static struct smx_loop *loop;
 static struct smx_trust *trust;

@@ -26,8 +26,7 @@ static struct smx_loop *loop;
 static struct smx_source name_server;
 static unsigned queries;
 
-/* --- the namespace -------------------------------------------------------------------------------------------------
- */
+/* --- the namespace ------------------------------------------------------------------------------------------------ */
 
 static bool put(const char *path, const char *text)
 {
@@ -69,8 +68,7 @@ static bool enter_namespace(void)
            replace("/etc/hosts", "127.0.0.7 from-hosts\n");
 }
 
-/* --- a name server -------------------------------------------------------------------------------------------------
- */
+/* --- a name server ------------------------------------------------------------------------------------------------ */
 
 /* v4.test and both.test have 127.0.0.8, both.test has ::1 as well, silent.test gets no answer, others do not exist. */
 static void answer_query(struct smx_source *source, uint32_t events)
@@ -143,8 +141,7 @@ static void in_namespace(void (*test)(void))
 
 TestSuite(names, .timeout = 30);
 
-/* --- lookups -------------------------------------------------------------------------------------------------------
- */
+/* --- lookups ------------------------------------------------------------------------------------------------------ */
 
 struct outcome {
     bool done;
@@ -213,8 +210,7 @@ static void cancelled_lookups_leave_nothing(void)
     CHECK(!outcome.done, "answered although cancelled");
 }
 
-/* --- streams by name -----------------------------------------------------------------------------------------------
- */
+/* --- streams by name ---------------------------------------------------------------------------------------------- */
 
 struct connection {
     bool open, closed;

@@ -45,8 +45,7 @@ static void remove_folder(void)
 
 TestSuite(tls, .init = make_folder, .fini = remove_folder, .timeout = 60);
 
-/* --- one request to one server -------------------------------------------------------------------------------------
- */
+/* --- one request to one server ------------------------------------------------------------------------------------ */
 
 struct outcome {
     bool done;

@@ -38,8 +38,7 @@ time_t time(time_t *out)
     return ts.tv_sec;
 }
 
-/* --- one tunnel and what it told us ----------------------------------------------------------------------------------
- */
+/* --- one tunnel and what it told us ------------------------------------------------------------------------------- */
 
 static struct smx_loop *loop;
 static struct smallnet *net;
@@ -204,8 +203,7 @@ static bool echo_works(double seconds)
     return replies > before;
 }
 
-/* --- all is well -----------------------------------------------------------------------------------------------------
- */
+/* --- all is well -------------------------------------------------------------------------------------------------- */
 
 Test(tunnel, comes_up_and_carries_packets)
 {
@@ -311,8 +309,7 @@ Test(tunnel, more_than_it_can_take_is_refused_and_asked_for_again)
     cr_assert_geq(smallnet_view(net)->echoes, sent, "something accepted was lost");
 }
 
-/* --- losing parts ----------------------------------------------------------------------------------------------------
- */
+/* --- losing parts ------------------------------------------------------------------------------------------------- */
 
 Test(tunnel, a_cut_gateway_connection_comes_back_at_once)
 {
@@ -402,8 +399,7 @@ Test(tunnel, noise_from_the_gateway_is_survived)
     cr_assert(echo_works(5));
 }
 
-/* --- refreshing the directory
- * ------------------------------------------------------------------------------------------ */
+/* --- refreshing the directory ------------------------------------------------------------------------------------- */
 
 Test(tunnel, the_directory_is_asked_again_and_may_fail)
 {
@@ -433,8 +429,7 @@ Test(tunnel, a_gateway_that_left_the_directory_is_replaced)
     cr_assert_eq(own_gateway(), 1);
 }
 
-/* --- why it does not come up
- * --------------------------------------------------------------------------------------------- */
+/* --- why it does not come up -------------------------------------------------------------------------------------- */
 
 static const struct {
     enum smallnet_directory mode;
@@ -644,8 +639,7 @@ Test(tunnel, a_named_exit_that_is_silent_runs_into_the_limit)
     cr_assert(strstr(why.text, "not connected after 60 s"), "%s", why.text);
 }
 
-/* --- state folder
- * ------------------------------------------------------------------------------------------------------ */
+/* --- state folder ------------------------------------------------------------------------------------------------- */
 
 Test(tunnel, a_second_start_with_a_state_folder_is_no_new_client)
 {

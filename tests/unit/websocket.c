@@ -32,8 +32,7 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
     return 0;
 }
 
-/* --- the handshake, without a network ------------------------------------------------------------------------------
- */
+/* --- the handshake, without a network ----------------------------------------------------------------------------- */
 
 #define SAMPLE_KEY    "dGhlIHNhbXBsZSBub25jZQ==" /* RFC 6455 section 1.3 */
 #define SAMPLE_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -107,8 +106,7 @@ Test(ws_handshake, endless_head)
     cr_assert_leq(handshake.total, SMX_WS_HEAD_MAX + 11);
 }
 
-/* --- two ends ------------------------------------------------------------------------------------------------------
- */
+/* --- two ends ----------------------------------------------------------------------------------------------------- */
 
 #define MESSAGE_MAX 70000
 
@@ -306,8 +304,7 @@ Test(websocket, nobody_listens)
     cr_assert_eq(client.fault.code, SMX_E_REFUSED, "%s", client.fault.text);
 }
 
-/* --- raw bytes at one end ------------------------------------------------------------------------------------------
- */
+/* --- raw bytes at one end ----------------------------------------------------------------------------------------- */
 
 /* A plain socket that did the client's part of the upgrade; `end` is our server. */
 static int raw_client(void)
@@ -449,8 +446,7 @@ Test(websocket, a_burst_of_frames_is_one_write_with_a_mask_each)
     close(fd);
 }
 
-/* --- keeping alive -------------------------------------------------------------------------------------------------
- */
+/* --- keeping alive ------------------------------------------------------------------------------------------------ */
 
 Test(websocket, a_pong_keeps_a_silent_connection)
 {
@@ -493,8 +489,7 @@ Test(websocket, a_server_that_never_upgrades)
     cr_assert_eq(client.fault.code, SMX_E_TIMEOUT, "%s", client.fault.text);
 }
 
-/* --- a stock implementation ----------------------------------------------------------------------------------------
- */
+/* --- a stock implementation --------------------------------------------------------------------------------------- */
 
 Test(websocket, our_client_and_pythons_server)
 {
