@@ -31,12 +31,13 @@ static void check_heap(const struct smx_client *c)
 
 static void check_items(const struct smx_client *c)
 {
-    unsigned all = 0, queued = 0, waiting = 0, flying = 0, buffered = 0, lanes = 0, bound = 0;
+    unsigned all = 0, queued = 0, in_lanes = 0, waiting = 0, flying = 0, buffered = 0, lanes = 0, bound = 0;
     const struct item *item;
 
     TAILQ_FOREACH(item, &c->all, all)
     {
         all++;
+        in_lanes += item->state == ITEM_QUEUED;
         queued += item->state == ITEM_QUEUED && !item->sent;
         waiting += item->state == ITEM_WAITING;
         buffered += item->state == ITEM_BUFFERED;
@@ -53,6 +54,7 @@ static void check_items(const struct smx_client *c)
         cr_assert_eq(n, c->lane[i].n);
         lanes += n;
     }
+    cr_assert_eq(in_lanes, lanes);
     cr_assert_eq(all, c->item_pool.live);
     cr_assert_eq(queued, c->queued_n);
     cr_assert_eq(waiting, c->heap_n);
