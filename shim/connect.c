@@ -30,7 +30,7 @@
  * ------------------------------------------------------------------------------------------- */
 
 /* Sockets of local daemons that would ask the network for us, outside the tunnel. */
-static bool is_resolver(const struct smx_address *to)
+bool smx_is_resolver(const struct smx_address *to)
 {
     static const char *const names[] = {"nscd/socket", "systemd/resolve/", "avahi-daemon/socket"};
     char path[sizeof(to->un.sun_path) + 1] = "";
@@ -52,7 +52,7 @@ static bool is_nonblocking(int fd)
 {
     long flags = raw(SYS_fcntl, fd, F_GETFL);
 
-    return flags > 0 && flags & O_NONBLOCK;
+    return !smx_may_wait() || (flags > 0 && flags & O_NONBLOCK);
 }
 
 static int connect_to_engine(int fd, const char *engine)
@@ -280,7 +280,7 @@ long smx_connect_address(int fd, struct smx_socket *s, struct smx_address *to)
         return connect_tunnel(fd, s, to);
     if (s->class == SMX_KERNEL && to->any.sa_family != AF_UNSPEC)
         r = smx_kernel_destination(to);
-    else if (is_resolver(to))
+    else if (smx_is_resolver(to))
         r = -ECONNREFUSED;
     return r ? r : blocking(SYS_connect, fd, &to->any, to->len);
 }

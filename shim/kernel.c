@@ -121,7 +121,8 @@ static long bind_loopback(int fd, const struct smx_socket *s, const struct smx_a
 
 int smx_make_kernel(int fd, struct smx_socket *s, const struct smx_address *to)
 {
-
+    if (smx_guarded()) /* there are none */
+        return -ENETUNREACH;
     int with = (int)raw(SYS_socket, smx_is_ipv6(s) ? AF_INET6 : AF_INET,
                         (smx_is_stream(s) ? SOCK_STREAM : SOCK_DGRAM) | socket_flags(fd), 0);
     if (with < 0)

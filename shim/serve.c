@@ -168,3 +168,16 @@ const struct smx_config *smx_serve_config(void)
     decided();
     return &serve.config;
 }
+
+/* Set by mixify together with the engine's name. */
+bool smx_guarded(void)
+{
+    const char *guard = smx_environment_get("SMOLMIX_GUARD"), *given = smx_environment_get("SMOLMIX_TUNNEL");
+
+    return guard && strcmp(guard, "seccomp") == 0 && given && *given;
+}
+
+bool smx_may_wait(void)
+{
+    return true;
+}

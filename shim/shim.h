@@ -140,6 +140,11 @@ void smx_serve_name(char name[static SMX_CONTROL_NAME_MAX]);
 /* The same, and it runs: 0 or -ENETDOWN. */
 int smx_serve(char name[static SMX_CONTROL_NAME_MAX]);
 const struct smx_config *smx_serve_config(void);
+/* Around us is the guard: sockets of the kernel cannot be had, loopback is the engine's. A hint, not what makes it so.
+ */
+bool smx_guarded(void);
+/* The calling thread may be made to wait; the supervisor's may not (supervisor/). */
+bool smx_may_wait(void);
 
 bool smx_guest_start(const char *name, const struct smx_config *config);
 bool smx_guest_running(char name[static SMX_CONTROL_NAME_MAX]); /* in this very process */
@@ -166,6 +171,7 @@ int smx_renew(int fd, struct smx_socket *s);
 
 /* --- the interposed functions that others need -------------------------------------------------------------------- */
 
+bool smx_is_resolver(const struct smx_address *to); /* a local daemon that would ask the network */
 long smx_connect_address(int fd, struct smx_socket *s, struct smx_address *to); /* 0 or -errno */
 int smx_socket(int domain, int type, int protocol);
 int smx_socketpair(int domain, int type, int protocol, int pair[2]);

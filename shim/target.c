@@ -1,7 +1,8 @@
 /*
  * Programs that the preload cannot reach would go to the network directly: statically linked ones, those of another
  * architecture, and those that run with privileges of their own (the loader drops LD_PRELOAD for them). Without a guard
- * they are not started: EACCES. SMOLMIX_GUARD=off, given by the user, allows them.
+ * they are not started: EACCES. Under the guard they are, and tunnel too (supervisor/). SMOLMIX_GUARD=off, given by the
+ * user, allows them as well.
  *
  * What cannot be judged because it does not exist or is no program is left to the kernel, which will say so.
  */
@@ -124,7 +125,7 @@ int smx_target_allowed(int dir, const char *path, int flags)
     char next[PATH_LEN_MAX];
     int verdict = 1;
 
-    if (smx_is_engine() || (guard && strcmp(guard, "off") == 0))
+    if (smx_is_engine() || smx_guarded() || (guard && strcmp(guard, "off") == 0))
         return 0;
     long fd = open_target(dir, path, flags);
     for (int i = 0; i < INTERPRETERS_MAX && verdict == 1; i++) {

@@ -55,25 +55,31 @@ static bool is_variable(const char *entry, const char *name)
     return strncmp(entry, name, len) == 0 && entry[len] == '=';
 }
 
-char **command_environment(const char *name, const char *library)
+static bool is_ours(const char *entry)
+{
+    return is_variable(entry, "LD_PRELOAD") || is_variable(entry, "SMOLMIX_TUNNEL") ||
+           is_variable(entry, "SMOLMIX_GUARD");
+}
+
+char **command_environment(const char *name, const char *library, bool guarded)
 {
     const char *preload = getenv("LD_PRELOAD");
     size_t n = 0;
 
     while (environ[n])
         n++;
-    char **out = calloc(n + 3, sizeof(*out));
+    char **out = calloc(n + 4, sizeof(*out));
     if (!out)
         return NULL;
     size_t at = 0;
     for (size_t i = 0; i < n; i++)
-        if (!is_variable(environ[i], "LD_PRELOAD") && !is_variable(environ[i], "SMOLMIX_TUNNEL"))
+        if (!is_ours(environ[i]))
             out[at++] = environ[i];
     if (asprintf(&out[at], "LD_PRELOAD=%s%s%s", library, preload && preload[0] ? ":" : "", preload ? preload : "") < 0)
         return NULL;
-    at++;
-    if (asprintf(&out[at], "SMOLMIX_TUNNEL=%s", name) < 0)
+    if (asprintf(&out[at + 1], "SMOLMIX_TUNNEL=%s", name) < 0)
         return NULL;
+    out[at + 2] = (char *)(guarded ? "SMOLMIX_GUARD=seccomp" : "SMOLMIX_GUARD=off");
     return out;
 }
 

@@ -25,7 +25,9 @@
 
 struct process {
     struct options *options;
-    struct smx_engine *engine;
+    struct smx_loop *loop;
+    struct smx_engine *engine; /* NULL: another process has it */
+    bool guarded;
     struct smx_source children; /* SIGCHLD, SIGTERM as a signalfd */
     int link;
     int lifeline; /* keeps the lab alive */
@@ -53,7 +55,7 @@ static _Noreturn void die(struct process *process, int status, const char *text)
 }
 
 /* The command gives the terminal, signals and limits back as they were. */
-static _Noreturn void become_command(struct process *process)
+static _Noreturn void become_command(struct process *process, int guard)
 {
     sigset_t none;
 
@@ -61,16 +63,29 @@ static _Noreturn void become_command(struct process *process)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setrlimit(RLIMIT_NOFILE, &process->files);
+    if (process->guarded)
+        guard_enter(guard);
     _exit(command_exec(process->options->command, process->environment));
 }
 
 static void start_command(struct process *process)
 {
+    struct smx_fault fault;
+    int guard[2] = {-1, -1};
+
+    if (process->guarded && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, guard) != 0)
+        die(process, EXIT_TUNNEL, strerror(errno));
     process->command = fork();
-    if (process->command == 0)
-        become_command(process);
+    if (process->command == 0) {
+        close(guard[0]);
+        become_command(process, guard[1]);
+    }
     if (process->command < 0)
         die(process, EXIT_TUNNEL, strerror(errno));
+    close(guard[1]);
+    if (process->guarded && guard_supervise(guard[0], process->name, &process->options->config, &fault) != SMX_OK)
+        die(process, EXIT_TUNNEL, fault.text);
+    close(guard[0]);
     tell(process, MSG_STARTED, 0, process->command, NULL);
 }
 
@@ -118,6 +133,14 @@ static int shell_status(int status)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static void stop(struct process *process, smx_ns drain)
+{
+    if (process->engine)
+        smx_engine_stop(process->engine, drain);
+    else
+        smx_loop_stop(process->loop);
+}
+
 static void on_child(struct process *process)
 {
     int status;
@@ -133,7 +156,7 @@ static void on_child(struct process *process)
         } else {
             process->command = -1;
             tell(process, MSG_DRAINING, 0, 0, NULL);
-            smx_engine_stop(process->engine, DRAIN_TIME);
+            stop(process, DRAIN_TIME);
             process->status = shell_status(status);
         }
     }
@@ -149,11 +172,11 @@ static void on_signals(struct smx_source *source, uint32_t events)
         if (info.ssi_signo == SIGCHLD)
             on_child(process);
         else
-            smx_engine_stop(process->engine, 0);
+            stop(process, 0);
     }
 }
 
-static int watch_signals(struct process *process)
+static void watch_signals(struct process *process)
 {
     sigset_t set;
 
@@ -162,7 +185,9 @@ static int watch_signals(struct process *process)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     process->children.ready = on_signals;
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals < 0 || smx_source_add(process->loop, &process->children, signals, EPOLLIN) != SMX_OK)
+        die(process, EXIT_TUNNEL, strerror(errno));
 }
 
 /* Every flow of a program costs the engine a descriptor too (spec 09, Traps). */
@@ -202,19 +227,42 @@ static void make_engine(struct process *process)
     process->engine = smx_engine_new(&options, &fault);
     if (!process->engine)
         die(process, EXIT_TUNNEL, fault.text);
-    int signals = watch_signals(process);
-    if (signals < 0 || smx_source_add(smx_engine_loop(process->engine), &process->children, signals, EPOLLIN) != SMX_OK)
-        die(process, EXIT_TUNNEL, strerror(errno));
+    process->loop = smx_engine_loop(process->engine);
 }
 
-void engine_process(struct options *options, int link, pid_t front_group)
+static _Noreturn void run_engine(struct process *process)
+{
+    smx_engine_start(process->engine);
+    smx_engine_run(process->engine);
+    smx_engine_free(process->engine);
+    die(process, process->status, NULL);
+}
+
+/* The engine is in `mixify up`, the guard's supervisor here. Orphans of the command must stay our descendants. */
+static _Noreturn void run_supervisor(struct process *process)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    start_command(process);
+    smx_loop_run(process->loop);
+    die(process, process->status, NULL);
+}
+
+/* What is in our memory (keys, and with them everything) is for nobody else of this user: no debugger, no core dump. */
+static void close_memory(void)
+{
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
+void engine_process(struct options *options, int link, pid_t front_group, const char *shared)
 {
     static struct process process;
     struct smx_fault fault;
 
     process = (struct process){.options = options, .link = link, .front_group = front_group, .lifeline = -1};
+    process.guarded = guard_wanted(options);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close_memory();
     raise_file_limit(&process);
     if (find_own(process.library, sizeof(process.library), "libsmolmix.so", &fault) != SMX_OK)
         die(&process, EXIT_TUNNEL, fault.text);
@@ -223,12 +271,19 @@ void engine_process(struct options *options, int link, pid_t front_group)
         if (lab_start(options->config.nym_api, sizeof(options->config.nym_api), &process.lifeline, &fault) != SMX_OK)
             die(&process, EXIT_TUNNEL, fault.text);
     }
-    make_engine(&process);
-    process.environment = command_environment(process.name, process.library);
+    if (shared) {
+        snprintf(process.name, sizeof(process.name), "%s", shared);
+        process.loop = smx_loop_new();
+    } else {
+        make_engine(&process);
+    }
+    if (!process.loop)
+        die(&process, EXIT_TUNNEL, "out of memory or descriptors");
+    watch_signals(&process);
+    process.environment = command_environment(process.name, process.library, process.guarded);
     if (!process.environment)
         die(&process, EXIT_TUNNEL, "out of memory");
-    smx_engine_start(process.engine);
-    smx_engine_run(process.engine);
-    smx_engine_free(process.engine);
-    die(&process, process.status, NULL);
+    if (shared)
+        run_supervisor(&process);
+    run_engine(&process);
 }

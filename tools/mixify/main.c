@@ -17,24 +17,28 @@ static int fail(const char *text)
     return EXIT_TUNNEL;
 }
 
-/* A tunnel of the user is up and nothing asks for one of our own: the command talks to that one. */
-static int run_shared(const struct options *options, const char *name)
+/* A tunnel of the user is up and nothing asks for one of our own: the command talks to that one. Without a guard nobody
+ * has to stay. */
+static int become_command(const struct options *options, const char *name)
 {
     char library[SMX_PATH_MAX];
     struct smx_fault fault;
 
     if (find_own(library, sizeof(library), "libsmolmix.so", &fault) != SMX_OK)
         return fail(fault.text);
-    char **environment = command_environment(name, library);
+    char **environment = command_environment(name, library, false);
     if (!environment)
         return fail("out of memory");
     return command_exec(options->command, environment);
 }
 
-static int run_own(struct options *options)
+static int run_processes(struct options *options, const char *shared)
 {
+    struct smx_fault fault;
     int link[2];
 
+    if (guard_wanted(options) && guard_check(&fault) != SMX_OK)
+        return fail(fault.text);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) != 0)
         return fail(strerror(errno));
     pid_t group = getpgrp();
@@ -44,7 +48,7 @@ static int run_own(struct options *options)
         return fail(strerror(errno));
     if (engine == 0) {
         close(link[0]);
-        engine_process(options, link[1], group);
+        engine_process(options, link[1], group, shared);
     }
     close(link[1]);
     return front_run(options, link[0], engine);
@@ -60,7 +64,7 @@ static int verb_up(struct options *options)
             fprintf(stderr, "mixify: a tunnel is up already (mixify status shows it)\n");
         return 0;
     }
-    return run_own(options);
+    return run_processes(options, NULL);
 }
 
 static int run(struct options *options)
@@ -68,9 +72,9 @@ static int run(struct options *options)
     char name[SMX_CONTROL_NAME_MAX];
 
     up_name(name);
-    if (!options->lab && !smx_config_own_tunnel(&options->config) && engine_alive(name))
-        return run_shared(options, name);
-    return run_own(options);
+    if (options->lab || smx_config_own_tunnel(&options->config) || !engine_alive(name))
+        return run_processes(options, NULL);
+    return guard_wanted(options) ? run_processes(options, name) : become_command(options, name);
 }
 
 int main(int argc, char **argv)

@@ -68,8 +68,17 @@ struct message {
 
 /* The process the shell knows. `link` is the socket to the engine process. Returns the exit status. */
 int front_run(const struct options *options, int link, pid_t engine);
-/* The engine's process; never returns. */
-_Noreturn void engine_process(struct options *options, int link, pid_t front_group);
+/* The engine's process; never returns. shared: the engine is another process, this one supervises the command; NULL:
+ * it makes the engine. */
+_Noreturn void engine_process(struct options *options, int link, pid_t front_group, const char *shared);
+
+/* The guard. Is one wanted; can it be had, before anything is started; the command's process enters it, with one end of
+ * a socket pair, while its parent has the other. */
+bool guard_wanted(const struct options *options);
+enum smx_err guard_check(struct smx_fault *fault);
+void guard_enter(int link);
+enum smx_err guard_supervise(int link, const char engine[static SMX_CONTROL_NAME_MAX], const struct smx_config *config,
+                             struct smx_fault *fault);
 
 /* Starts smolmix-lab; on success *url gets its directory. The lab ends when the descriptor *lifeline is closed. */
 enum smx_err lab_start(char *url, size_t cap, int *lifeline, struct smx_fault *fault);
@@ -84,8 +93,9 @@ enum smx_err find_own(char *path, size_t cap, const char *file, struct smx_fault
 /* Name of the running `mixify up` of this user. */
 void up_name(char name[static SMX_CONTROL_NAME_MAX]);
 bool engine_alive(const char *name);
-/* Environment of a command served by the engine `name`: LD_PRELOAD and SMOLMIX_TUNNEL set. NULL: out of memory. */
-char **command_environment(const char *name, const char *library);
+/* Environment of a command served by the engine `name`: LD_PRELOAD, SMOLMIX_TUNNEL and SMOLMIX_GUARD set. NULL: out of
+ * memory. */
+char **command_environment(const char *name, const char *library, bool guarded);
 /* exec with a shell's statuses; returns 126 or 127 after one line on stderr. */
 int command_exec(char **command, char **environment);
 

@@ -1,0 +1,112 @@
+/*
+ * --guard seccomp: the command's process installs the filter on itself, between fork and exec, and passes the
+ * notification descriptor to its parent, which starts the supervisor and lets it go on (shim/guard, shim/supervisor).
+ */
+#include "shim/guard/inherited.h"
+#include "shim/guard/install.h"
+#include "shim/raw.h"
+#include "shim/supervisor/supervisor.h"
+#include "tools/mixify/mixify.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+bool guard_wanted(const struct options *options)
+{
+    return options->verb == VERB_RUN && options->config.guard == SMX_GUARD_SECCOMP && options->config.guard_set;
+}
+
+static enum smx_err cannot(struct smx_fault *fault, int error)
+{
+    const char *why = strerror(error);
+
+    if (error == EBUSY)
+        why = "another one is around us already (a mixify, a container runtime), and the kernel allows one";
+    else if (error == EINVAL || error == ENOSYS)
+        why = "it needs Linux 5.19 or later with seccomp";
+    return smx_fail(fault, SMX_E_UNSUPPORTED, "the guard cannot be set up: %s; --guard off runs the command without it",
+                    why);
+}
+
+enum smx_err guard_check(struct smx_fault *fault)
+{
+    static const char *const names[] = {"input", "output", "error"};
+    int status = EINVAL << 8;
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (smx_guard_is_network(fd))
+            return smx_fail(
+                fault, SMX_E_CONFIG,
+                "standard %s is a network connection, which would bypass the tunnel; pipe it through cat, or "
+                "use --guard off",
+                names[fd]);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int r = smx_guard_install(SMX_GUARD_NOTIFY);
+        _exit(r < 0 ? -r : 0);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return cannot(fault, errno);
+    return status == 0 ? SMX_OK : cannot(fault, WIFEXITED(status) ? WEXITSTATUS(status) : EINVAL);
+}
+
+/* The message carries the descriptor, or an errno in its one int. Sent with the shim's mark: the filter is in force. */
+static void send_listener(int link, int listener)
+{
+    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
+    struct iovec iov = {&listener, sizeof(listener)};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (listener >= 0) {
+        m.msg_control = control;
+        m.msg_controllen = sizeof(control);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(c), &listener, sizeof(listener));
+    }
+    raw(SYS_sendmsg, link, &m, MSG_NOSIGNAL);
+}
+
+void guard_enter(int link)
+{
+    char go;
+
+    smx_guard_close_inherited();
+    int listener = smx_guard_install(SMX_GUARD_NOTIFY);
+    send_listener(link, listener);
+    if (listener < 0 || read(link, &go, 1) != 1)
+        _exit(EXIT_TUNNEL);
+    close(listener);
+}
+
+static int receive_listener(int link)
+{
+    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+    int result = -EPROTO;
+    struct iovec iov = {&result, sizeof(result)};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+
+    if (recvmsg(link, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(result))
+        return -EPROTO;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    if (result >= 0 && (!c || c->cmsg_type != SCM_RIGHTS))
+        return -EPROTO;
+    if (result >= 0)
+        memcpy(&result, CMSG_DATA(c), sizeof(result));
+    return result;
+}
+
+enum smx_err guard_supervise(int link, const char engine[static SMX_CONTROL_NAME_MAX], const struct smx_config *config,
+                             struct smx_fault *fault)
+{
+    int listener = receive_listener(link);
+    if (listener < 0)
+        return cannot(fault, -listener);
+    enum smx_err e = smx_supervisor_start(listener, engine, config, fault);
+    if (e == SMX_OK && write(link, "", 1) != 1)
+        e = cannot(fault, errno);
+    return e;
+}
