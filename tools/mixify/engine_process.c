@@ -41,7 +41,7 @@ struct process {
 
 static void tell(struct process *process, enum message_kind kind, int state, int value, const char *text)
 {
-    struct message message = {.kind = kind, .state = state, .value = value};
+    struct message message = {.kind = (int32_t)kind, .state = state, .value = value};
 
     snprintf(message.text, sizeof(message.text), "%s", text ? text : "");
     if (process->link >= 0)
