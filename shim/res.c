@@ -62,7 +62,7 @@ static int exchange(const uint8_t *query, size_t len, uint8_t *answer, int room)
     if (reply.len < NS_HFIXEDSZ)
         return EAI_AGAIN;
     memcpy(answer, reply.data, reply.len < room ? reply.len : (size_t)(room < 0 ? 0 : room));
-    return reply.len;
+    return reply.arg > reply.len && reply.arg <= NS_MAXMSG ? (int)reply.arg : reply.len;
 }
 
 static int query(const char *name, int class, int type, uint8_t *answer, int room)

@@ -57,7 +57,7 @@ enum smx_control_op {
     SMX_CTL_GETOPT,    /* level, option -> data */
     SMX_CTL_RESOLVE,   /* data: name, terminated; arg: AF_*; reply: up to 32 addresses, canonical name in data */
     SMX_CTL_REVERSE,   /* addr -> name in data (PTR) */
-    SMX_CTL_QUERY,     /* data: a DNS query as on the wire; reply data: the answer (res_query family) */
+    SMX_CTL_QUERY,     /* data: a DNS query as on the wire; reply data: the answer, arg: its full length (res_query) */
     SMX_CTL_DRAIN,     /* reply comes when everything written by the caller's process was acknowledged, or after 10 s */
     SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
     SMX_CTL_STOP,      /* `mixify down`: same user only */
