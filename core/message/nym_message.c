@@ -11,6 +11,7 @@
 #include "core/message/nym_message.h"
 
 #include "core/base/bytes.h"
+#include "core/crypto/crypto.h"
 #include "core/sphinx/sphinx.h"
 
 #define TYPE_PLAIN     0
@@ -76,6 +77,12 @@ static enum smx_err parse_repliable(struct smx_nym_message *message, struct smx_
     return err; /* bytes behind the list of the other kinds are ignored */
 }
 
+/* As in the text form (address.h), identities must be points of the curve. */
+static bool is_possible(const struct smx_recipient *recipient)
+{
+    return smx_ed25519_is_point(recipient->identity) && smx_ed25519_is_point(recipient->gateway);
+}
+
 static enum smx_err parse_reply(struct smx_nym_message *message, struct smx_reader *r)
 {
     switch (smx_read_u8(r)) {
@@ -90,7 +97,7 @@ static enum smx_err parse_reply(struct smx_nym_message *message, struct smx_read
         message->kind = SMX_MSG_SURB_REQUEST;
         smx_recipient_read(&message->requester, smx_read(r, SMX_RECIPIENT_LEN));
         message->amount = smx_read_be32(r);
-        return SMX_OK;
+        return is_possible(&message->requester) ? SMX_OK : SMX_E_MALFORMED;
     default:
         return SMX_E_MALFORMED;
     }

@@ -1,4 +1,5 @@
 /* NymMessages: what parses in today's form can be written and is the same bytes again. */
+#include "core/crypto/crypto.h"
 #include "core/message/nym_message.h"
 
 #include <stdlib.h>
@@ -29,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t cap = size + 8;
     uint8_t *out;
 
-    if (smx_nym_message_parse(&first, data, size))
+    if (smx_crypto_init() != SMX_OK || smx_nym_message_parse(&first, data, size))
         return 0;
     out = malloc(cap);
     size_t len = write_again(out, cap, &first);
