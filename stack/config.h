@@ -23,14 +23,14 @@ struct smx_config {
     bool has_ipr;
     struct smx_recipient ipr;
     unsigned dns_n;
-    uint8_t dns_ipv6[SMX_DNS_SERVERS_MAX];      /* 1: the entry is IPv6 */
-    uint8_t dns[SMX_DNS_SERVERS_MAX][16];       /* default 9.9.9.9, 1.1.1.1 */
-    char state[SMX_PATH_MAX];  /* empty: fresh keys in memory */
-    char policy[SMX_PATH_MAX]; /* empty: built-in rules */
+    uint8_t dns_ipv6[SMX_DNS_SERVERS_MAX]; /* 1: the entry is IPv6 */
+    uint8_t dns[SMX_DNS_SERVERS_MAX][16];  /* default 9.9.9.9, 1.1.1.1 */
+    char state[SMX_PATH_MAX];              /* empty: fresh keys in memory */
+    char policy[SMX_PATH_MAX];             /* empty: built-in rules */
     bool poisson, cover;
     smx_ns hop_delay; /* mean per hop */
     enum smx_guard guard;
-    bool guard_set;   /* given by the user, not the default */
+    bool guard_set; /* given by the user, not the default */
     enum smx_inbound_policy inbound;
     enum smx_log_level log;
 };

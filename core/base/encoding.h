@@ -1,7 +1,7 @@
 /*
  * Text encodings: Bitcoin base58 (no checksum), base64 (standard alphabet, padded) and lower-case hex.
- * Decoders refuse anything that is not exactly the stated length. Constant-time where libsodium offers it (hex, base64);
- * base58 is used for public values only.
+ * Decoders refuse anything that is not exactly the stated length. Constant-time where libsodium offers it (hex,
+ * base64); base58 is used for public values only.
  */
 #ifndef SMX_BASE_ENCODING_H
 #define SMX_BASE_ENCODING_H

@@ -25,23 +25,23 @@ enum smx_err {
     SMX_E_AGAIN,  /* nothing to do now; try after the next event */
     SMX_E_CRYPTO, /* a key or point is unusable (low order, not on the curve) */
     /* the way to the exit */
-    SMX_E_TIMEOUT,      /* no answer in time */
-    SMX_E_REFUSED,      /* peer refused the connection */
-    SMX_E_UNREACHABLE,  /* peer cannot be reached */
-    SMX_E_CLOSED,       /* peer closed the connection */
-    SMX_E_IO,           /* an operating-system call failed */
-    SMX_E_TLS,          /* certificate or TLS negotiation refused */
-    SMX_E_PROTOCOL,     /* peer broke the protocol */
-    SMX_E_AUTH,         /* gateway refused our authentication */
-    SMX_E_BANDWIDTH,    /* gateway grants no more bandwidth */
-    SMX_E_DIRECTORY,    /* directory unusable */
-    SMX_E_NO_ROUTE,     /* topology lacks a layer or the egress */
-    SMX_E_NO_GATEWAY,   /* no usable entry gateway */
-    SMX_E_NO_EXIT,      /* no usable exit */
-    SMX_E_EXIT_DENIED,  /* the exit refused to connect us */
-    SMX_E_POLICY,       /* our own or the exit's policy forbids the destination */
-    SMX_E_CONFIG,       /* an option or file of the user is invalid */
-    SMX_E_STATE,        /* the state folder cannot be used */
+    SMX_E_TIMEOUT,     /* no answer in time */
+    SMX_E_REFUSED,     /* peer refused the connection */
+    SMX_E_UNREACHABLE, /* peer cannot be reached */
+    SMX_E_CLOSED,      /* peer closed the connection */
+    SMX_E_IO,          /* an operating-system call failed */
+    SMX_E_TLS,         /* certificate or TLS negotiation refused */
+    SMX_E_PROTOCOL,    /* peer broke the protocol */
+    SMX_E_AUTH,        /* gateway refused our authentication */
+    SMX_E_BANDWIDTH,   /* gateway grants no more bandwidth */
+    SMX_E_DIRECTORY,   /* directory unusable */
+    SMX_E_NO_ROUTE,    /* topology lacks a layer or the egress */
+    SMX_E_NO_GATEWAY,  /* no usable entry gateway */
+    SMX_E_NO_EXIT,     /* no usable exit */
+    SMX_E_EXIT_DENIED, /* the exit refused to connect us */
+    SMX_E_POLICY,      /* our own or the exit's policy forbids the destination */
+    SMX_E_CONFIG,      /* an option or file of the user is invalid */
+    SMX_E_STATE,       /* the state folder cannot be used */
     SMX_ERR_COUNT
 };
 

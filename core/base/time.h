@@ -10,10 +10,10 @@
 
 typedef int64_t smx_ns;
 
-#define SMX_US     ((smx_ns)1000)
-#define SMX_MS     ((smx_ns)1000000)
-#define SMX_SEC    ((smx_ns)1000000000)
-#define SMX_NEVER  INT64_MAX /* deadline: nothing scheduled */
+#define SMX_US    ((smx_ns)1000)
+#define SMX_MS    ((smx_ns)1000000)
+#define SMX_SEC   ((smx_ns)1000000000)
+#define SMX_NEVER INT64_MAX /* deadline: nothing scheduled */
 
 static inline smx_ns smx_ns_min(smx_ns a, smx_ns b)
 {

@@ -12,18 +12,18 @@
 #include "core/message/address.h"
 #include "core/sphinx/sphinx.h"
 
-#define SMX_LAYERS         3
-#define SMX_HOSTNAME_MAX   254
+#define SMX_LAYERS             3
+#define SMX_HOSTNAME_MAX       254
 #define SMX_TOPOLOGY_MAX_NODES 8192 /* bound on nodes kept from a directory */
 
 struct smx_node {
     uint32_t id;
     uint8_t identity[32];
-    uint8_t sphinx_key[32]; /* for `rotation_id` of the topology */
-    struct smx_node_address mix; /* where Sphinx packets go */
-    uint8_t performance;         /* per cent, 0..100 */
-    bool entry, exit_ipr;        /* supported roles */
-    uint16_t ws_port, wss_port;  /* 0: not offered */
+    uint8_t sphinx_key[32];          /* for `rotation_id` of the topology */
+    struct smx_node_address mix;     /* where Sphinx packets go */
+    uint8_t performance;             /* per cent, 0..100 */
+    bool entry, exit_ipr;            /* supported roles */
+    uint16_t ws_port, wss_port;      /* 0: not offered */
     char hostname[SMX_HOSTNAME_MAX]; /* empty: none */
 };
 

@@ -1,6 +1,6 @@
 /*
- * Addresses: where a Sphinx packet goes (node routing address) and whom a message is for (Recipient). Spec 02 section 3.
- * Pure, thread-safe.
+ * Addresses: where a Sphinx packet goes (node routing address) and whom a message is for (Recipient). Spec 02
+ * section 3. Pure, thread-safe.
  */
 #ifndef SMX_MESSAGE_ADDRESS_H
 #define SMX_MESSAGE_ADDRESS_H

@@ -21,14 +21,14 @@ size_t smx_plaintext_len(enum smx_packet_size size); /* 0 for unknown tags */
 /* 0 when no class has this length. */
 enum smx_packet_size smx_packet_size_of(size_t packet_len);
 
-#define SMX_PACKET_LEN     2413 /* regular Sphinx packet */
-#define SMX_PLAINTEXT_LEN  2048
-#define SMX_PUSH_LEN       1643 /* what a gateway delivers of a regular packet */
-#define SMX_ACK_PACKET     386
-#define SMX_ACK_PLAINTEXT  21
-#define SMX_ACK_PREFIX     405
-#define SMX_ACK_KEY        16
-#define SMX_PACKET_MAX     33133
+#define SMX_PACKET_LEN    2413 /* regular Sphinx packet */
+#define SMX_PLAINTEXT_LEN 2048
+#define SMX_PUSH_LEN      1643 /* what a gateway delivers of a regular packet */
+#define SMX_ACK_PACKET    386
+#define SMX_ACK_PLAINTEXT 21
+#define SMX_ACK_PREFIX    405
+#define SMX_ACK_KEY       16
+#define SMX_PACKET_MAX    33133
 
 /* Keys and identity of one client; secret, keep in locked memory, wipe. */
 struct smx_client_keys {
@@ -48,8 +48,8 @@ void smx_client_keys_derive(struct smx_client_keys *keys);
 /* 21 bytes (02 section 7.1 step 4). */
 void smx_ack_plaintext(uint8_t out[static SMX_ACK_PLAINTEXT], const uint8_t ack_key[static SMX_ACK_KEY],
                        const uint8_t iv[static 16], const uint8_t fragment_id[static SMX_FRAGMENT_ID]);
-enum smx_err smx_ack_open(struct smx_fragment_id *id, const uint8_t ack_key[static SMX_ACK_KEY],
-                          const uint8_t *bytes, size_t len);
+enum smx_err smx_ack_open(struct smx_fragment_id *id, const uint8_t ack_key[static SMX_ACK_KEY], const uint8_t *bytes,
+                          size_t len);
 /* pad19(first hop) || ack packet = 405 bytes. */
 enum smx_err smx_ack_prefix_write(uint8_t out[static SMX_ACK_PREFIX], const struct smx_route *route,
                                   const struct smx_sphinx_header *header,
@@ -71,8 +71,8 @@ bool smx_is_cover(const uint8_t *content, size_t len);
 
 /* Forward request body, protocol >= 5 (02 section 9.4): type, rotation, first hop, packet. Returns its length. */
 #define SMX_FORWARD_MAX (2 + SMX_NODE_ADDRESS_MAX + SMX_PACKET_MAX)
-size_t smx_forward_write(uint8_t *out, size_t cap, bool v2, uint8_t rotation,
-                         const struct smx_node_address *first_hop, const uint8_t *packet, size_t len);
+size_t smx_forward_write(uint8_t *out, size_t cap, bool v2, uint8_t rotation, const struct smx_node_address *first_hop,
+                         const uint8_t *packet, size_t len);
 struct smx_forward {
     uint8_t packet_type, rotation;
     struct smx_node_address first_hop;
