@@ -1,6 +1,6 @@
 /* NymMessages: what parses in today's form can be written and is the same bytes again. */
-#include "core/crypto/crypto.h"
 #include "core/message/nym_message.h"
+#include "core/crypto/crypto.h"
 
 #include <stdlib.h>
 #include <string.h>
