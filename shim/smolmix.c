@@ -41,6 +41,8 @@
  *
  * LIMITS of this version
  *
+ *   Programs that the preload cannot reach (target.c) are not started, unless a guard is there or the user said off.
+ *   An engine inside the process ends with it: sockets that survive an exec, or the end of a parent, are dead then.
  *   UDP reaches loopback only; listening on the tunnel, ping and raw sockets are refused (EOPNOTSUPP, EACCES, EPERM).
  *   getifaddrs and the SIOCGIF ioctls tell about the host's interfaces.
  *   Differences from TCP that remain are listed on top of connect.c, of loopback sockets on top of kernel.c.
