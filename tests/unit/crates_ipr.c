@@ -221,7 +221,7 @@ Test(crates_ipr, bundles)
             size_t size = i < n ? (size_t)known_int_at(sizes, i) : 0;
             size_t done = i < n ? smx_bundler_push(&bundler, crates_pattern(i, size), size, out, sizeof(out))
                                 : smx_bundler_flush(&bundler, out, sizeof(out));
-            cr_expect_eq(done, known_int_at(emitted, i), "packet %u", i);
+            cr_expect_eq(done, (size_t)known_int_at(emitted, i), "packet %u", i);
             smx_write(&all, out, done);
         }
         cr_expect(crates_sha256(c, "sha256", all.p, all.len));
