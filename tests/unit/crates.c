@@ -442,8 +442,7 @@ Test(crates, fragments)
             smx_split_write(fragments + i * each, &split, ids, i, message);
         cr_assert(crates_sha256(c, "sha256", fragments, split.fragments * each));
         check_linked(c, fragments, &split);
-        if (each == SMX_FRAGMENT_LEN)
-            reassemble(fragments, &split, message);
+        reassemble(fragments, &split, message);
     }
 }
 
