@@ -46,6 +46,27 @@ bool crates_same(struct known_bytes want, const void *bytes, size_t len)
     return want.len == len && !memcmp(want.p, bytes, len);
 }
 
+size_t crates_fragment_len(enum smx_packet_size size)
+{
+    return smx_plaintext_len(size) - SMX_ACK_PREFIX - 32;
+}
+
+uint8_t *crates_message(json_object *c, struct smx_split *split, uint32_t ids[static SMX_MESSAGE_SETS_MAX + 1])
+{
+    size_t data_len = known_u64(c, "data_len"), len = data_len + 1;
+    uint8_t *message = crates_pattern(0, len);
+    json_object *list = known_member(c, "set_ids");
+
+    require(smx_plain_write(message, len, crates_pattern((uint32_t)known_int(c, "data_pattern"), data_len), data_len),
+            "the message fits");
+    require(!smx_split_plan(split, len, crates_fragment_len((enum smx_packet_size)known_int(c, "size"))),
+            "the message can be split");
+    require(known_len(list) == split->sets && split->sets <= SMX_MESSAGE_SETS_MAX, "each set has its id");
+    for (uint32_t i = 0; i < split->sets; i++)
+        ids[i] = (uint32_t)known_int_at(list, i);
+    return message;
+}
+
 static json_object *node(unsigned i)
 {
     return known_at(known_root(CRATES, "nodes"), i);

@@ -17,6 +17,12 @@ uint8_t *crates_pattern(uint32_t number, size_t len);
 bool crates_sha256(json_object *object, const char *member, const void *bytes, size_t len);
 bool crates_same(struct known_bytes want, const void *bytes, size_t len);
 
+/* Length of a fragment, header included, in packets of this class. */
+size_t crates_fragment_len(enum smx_packet_size size);
+/* The serialised plain message a case is about ("data_pattern", "data_len"), how it is split for packets of its "size",
+ * and its "set_ids". */
+uint8_t *crates_message(json_object *c, struct smx_split *split, uint32_t ids[static SMX_MESSAGE_SETS_MAX + 1]);
+
 /* A route, random inputs and version as a case gives them, and the header made from them. */
 struct crates_made {
     struct smx_route route;

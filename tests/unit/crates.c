@@ -1,6 +1,6 @@
 /*
- * The reference crates' answers about everything up to a packet: what they made we make byte for byte and open, what
- * they refuse we refuse. IPR and gateway are in crates_ipr.c and crates_gateway.c.
+ * The reference crates' answers about Sphinx, messages and what is not encrypted: what they made we make byte for byte
+ * and open, what they refuse we refuse. The other crates_*.c have the rest.
  */
 #include "tests/support/crates.h"
 
@@ -20,12 +20,7 @@ static void setup(void)
 }
 TestSuite(crates, .init = setup, .timeout = 120);
 
-static uint8_t packet[SMX_PACKET_MAX], plaintext[SMX_PACKET_MAX];
-
-static const uint8_t *client_key(const char *client, const char *member, size_t len)
-{
-    return known_fixed(known_member(known_root(CRATES, "clients"), client), member, len);
-}
+static uint8_t packet[SMX_PACKET_MAX];
 
 /* --- what is not encrypted ---------------------------------------------------------------------------------------- */
 
@@ -321,14 +316,15 @@ Test(crates, nym_messages)
         uint8_t *out = crates_pattern(0, bytes.len);
         size_t data_len = known_u64(c, "data_len");
         struct smx_nym_message m;
+        uint8_t recipient[SMX_RECIPIENT_LEN];
 
         cr_assert_eq(smx_nym_message_parse(&m, bytes.p, bytes.len), SMX_OK);
         cr_assert_eq(m.kind, kind_of(c));
         if (known_has(c, "sender_tag"))
             check_repliable(c, &m);
         if (m.kind == SMX_MSG_SURB_REQUEST) {
-            smx_recipient_write(plaintext, &m.requester);
-            cr_expect(crates_same(known_bytes(c, "recipient"), plaintext, SMX_RECIPIENT_LEN));
+            smx_recipient_write(recipient, &m.requester);
+            cr_expect(crates_same(known_bytes(c, "recipient"), recipient, sizeof(recipient)));
             cr_expect_eq(m.amount, known_u64(c, "amount"));
         }
         cr_assert_eq(m.data_len, data_len);
@@ -352,32 +348,6 @@ Test(crates, refused_nym_messages)
 }
 
 /* --- fragments ---------------------------------------------------------------------------------------------------- */
-
-/* The plain message a case is about. */
-static uint8_t *plain_message(json_object *c, size_t *len)
-{
-    size_t data_len = known_u64(c, "data_len");
-    uint8_t *message = crates_pattern(0, data_len + 1);
-
-    *len = smx_plain_write(message, data_len + 1, crates_pattern((uint32_t)known_int(c, "data_pattern"), data_len),
-                           data_len);
-    cr_assert_eq(*len, data_len + 1);
-    return message;
-}
-
-static size_t fragment_len(enum smx_packet_size size)
-{
-    return smx_plaintext_len(size) - SMX_ACK_PREFIX - 32;
-}
-
-static void read_set_ids(json_object *c, uint32_t *ids, uint32_t sets)
-{
-    json_object *list = known_member(c, "set_ids");
-
-    cr_assert_eq(known_len(list), sets);
-    for (uint32_t i = 0; i < sets; i++)
-        ids[i] = (uint32_t)known_int_at(list, i);
-}
 
 static void check_linked(json_object *c, const uint8_t *fragments, const struct smx_split *split)
 {
@@ -426,13 +396,11 @@ Test(crates, fragments)
         struct smx_split split;
         struct feed feed;
         uint32_t ids[SMX_MESSAGE_SETS_MAX + 1];
-        size_t len, each = known_u64(c, "fragment_len");
-        uint8_t *message = plain_message(c, &len);
+        size_t each = known_u64(c, "fragment_len");
+        uint8_t *message = crates_message(c, &split, ids);
 
-        cr_assert_eq(each, fragment_len((enum smx_packet_size)known_int(c, "size")));
-        cr_assert_eq(smx_split_plan(&split, len, each), SMX_OK);
+        cr_assert_eq(split.fragment_len, each);
         cr_assert_eq(split.fragments, known_u64(c, "fragments"));
-        read_set_ids(c, ids, split.sets);
         feed_init(&feed);
         feed_add(&feed, drawn.p, drawn.len);
         for (uint32_t i = 0; i < split.sets; i++)
@@ -455,187 +423,6 @@ Test(crates, refused_fragments)
         size_t len;
         cr_expect(smx_fragment_parse(&header, &len, bytes.p, bytes.len), "%s: %s", known_desc(c),
                   known_text(c, "error"));
-    }
-}
-
-/* --- parts of packets --------------------------------------------------------------------------------------------- */
-
-/* Makes the ack of a case, compares it, opens it as its sender. */
-static void make_ack(uint8_t out[static SMX_ACK_PREFIX], json_object *c)
-{
-    const uint8_t *key = known_fixed(c, "ack_key", SMX_ACK_KEY), *id = known_fixed(c, "fragment_id", SMX_FRAGMENT_ID);
-    uint8_t ack[SMX_ACK_PLAINTEXT], copy[SMX_ACK_PACKET], again[SMX_FRAGMENT_ID];
-    struct smx_fragment_id opened;
-    struct known_bytes message;
-    struct crates_made made;
-
-    cr_assert_eq(crates_make(&made, c), SMX_OK);
-    smx_ack_plaintext(ack, key, known_fixed(c, "iv", 16), id);
-    cr_assert(crates_same(known_bytes(c, "plaintext"), ack, sizeof(ack)));
-    cr_assert_eq(smx_ack_prefix_write(out, &made.route, &made.header, ack), SMX_OK);
-    cr_assert(crates_sha256(c, "prefix_sha256", out, SMX_ACK_PREFIX));
-    memcpy(copy, out + SMX_NODE_ADDRESS_MAX, sizeof(copy));
-    const char *wrong = crates_journey(&made, known_member(c, "hops"), copy, sizeof(copy), &message);
-    cr_assert_null(wrong, "%s", wrong);
-    cr_assert_eq(smx_ack_open(&opened, key, message.p, message.len), SMX_OK);
-    smx_fragment_id_write(again, opened);
-    cr_expect_arr_eq(again, id, sizeof(again));
-}
-
-Test(crates, acks)
-{
-    KNOWN_EACH(c, CRATES, "acks")
-    {
-        uint8_t prefix[SMX_ACK_PREFIX];
-        make_ack(prefix, c);
-        cr_expect(crates_same(known_bytes(c, "prefix"), prefix, sizeof(prefix)));
-    }
-}
-
-/* Reads the SURB of a case, and makes it again where it is one that we make. */
-static void read_surb(struct smx_surb *surb, json_object *c)
-{
-    struct known_bytes bytes = known_bytes(c, "bytes");
-    struct crates_made made;
-    uint8_t digest[32], again[SMX_REPLY_KEY + SMX_SURB_LEN(SMX_SPHINX_MAX_HOPS)];
-    const uint8_t *key = known_fixed(c, "key", SMX_REPLY_KEY);
-
-    cr_assert_eq(crates_make(&made, c), SMX_OK);
-    cr_assert_eq(smx_surb_parse(surb, bytes.p + SMX_REPLY_KEY, bytes.len - SMX_REPLY_KEY), SMX_OK);
-    cr_expect_arr_eq(surb->first_hop, made.route.hop[0].address, SMX_NODE_ADDRESS);
-    cr_expect_arr_eq(surb->header.bytes, made.header.bytes, SMX_SPHINX_HEADER);
-    cr_expect(surb->header.n == made.route.n && surb->header.version == made.version);
-    smx_blake3(digest, key, SMX_REPLY_KEY);
-    cr_expect(crates_same(known_bytes(c, "key_digest"), digest, sizeof(digest)));
-    cr_expect(!memcmp(bytes.p, key, SMX_REPLY_KEY));
-    if (made.version == SMX_SPHINX_VERSION_258) {
-        cr_expect_eq(bytes.len, SMX_REPLY_SURB_V1);
-        return;
-    }
-    memcpy(again, key, SMX_REPLY_KEY);
-    smx_surb_write(again + SMX_REPLY_KEY, &made.header, &made.route);
-    cr_expect(crates_same(bytes, again, SMX_REPLY_KEY + SMX_SURB_LEN(made.route.n)));
-}
-
-Test(crates, surbs)
-{
-    KNOWN_EACH(c, CRATES, "surbs")
-    {
-        struct smx_surb surb;
-        read_surb(&surb, c);
-    }
-}
-
-/* --- whole packets ------------------------------------------------------------------------------------------------ */
-
-/* The fragment that a packet carries. */
-static uint8_t *fragment_of(json_object *c, size_t *len)
-{
-    uint32_t ids[SMX_MESSAGE_SETS_MAX + 1];
-    struct smx_split split;
-    size_t message_len;
-    uint8_t *message = plain_message(c, &message_len), *fragment;
-
-    *len = fragment_len((enum smx_packet_size)known_int(c, "size"));
-    fragment = crates_pattern(0, *len);
-    cr_assert_eq(smx_split_plan(&split, message_len, *len), SMX_OK);
-    read_set_ids(c, ids, split.sets);
-    smx_split_write(fragment, &split, ids, (uint32_t)known_int(c, "index"), message);
-    cr_assert(crates_sha256(c, "fragment_sha256", fragment, *len));
-    return fragment;
-}
-
-/* The packet as a gateway gets it, in both forms. */
-static void check_forward(json_object *c, const uint8_t first_hop[static SMX_NODE_ADDRESS], size_t len)
-{
-    static uint8_t request[SMX_FORWARD_MAX];
-    struct smx_node_address hop;
-    uint8_t rotation = (uint8_t)known_int(c, "rotation");
-
-    cr_assert_eq(smx_node_address_read(&hop, first_hop, SMX_NODE_ADDRESS, NULL), SMX_OK);
-    size_t v1 = smx_forward_write(request, sizeof(request), false, rotation, &hop, packet, len);
-    cr_expect(crates_sha256(c, "forward_v1_sha256", request, v1));
-    size_t v2 = smx_forward_write(request, sizeof(request), true, rotation, &hop, packet, len);
-    cr_expect(crates_sha256(c, "forward_v2_sha256", request, v2));
-}
-
-/* Seals `plaintext`, compares, sends it through the nodes; returns what the last gateway gives its client. */
-static struct known_bytes send_packet(json_object *c, const struct crates_made *made,
-                                      const struct smx_sphinx_header *header, enum smx_packet_size size)
-{
-    size_t plain_len = smx_plaintext_len(size), len = smx_packet_len(size);
-    struct known_bytes message;
-
-    cr_assert(crates_sha256(c, "plaintext_sha256", plaintext, plain_len));
-    cr_assert_eq(smx_sphinx_seal(packet, plain_len + SMX_SPHINX_OVERHEAD, header, plaintext, plain_len), SMX_OK);
-    cr_assert(crates_sha256(c, "packet_sha256", packet, len));
-    if (known_has(c, "packet"))
-        cr_expect(crates_same(known_bytes(c, "packet"), packet, len));
-    check_forward(c, made->route.hop[0].address, len);
-    const char *wrong = crates_journey(made, known_member(c, "hops"), packet, len, &message);
-    cr_assert_null(wrong, "%s", wrong);
-    cr_assert_eq(message.len, plain_len);
-    return (struct known_bytes){.p = message.p + SMX_ACK_PREFIX, .len = message.len - SMX_ACK_PREFIX};
-}
-
-/* A packet with its own ephemeral key, from `content` to one client. */
-static void check_sealed(json_object *c, const uint8_t *content, size_t len, const char *client)
-{
-    enum smx_packet_size size = (enum smx_packet_size)known_int(c, "size");
-    struct crates_made made;
-
-    make_ack(plaintext, known_member(c, "ack"));
-    cr_assert_eq(smx_payload_seal(plaintext + SMX_ACK_PREFIX, known_fixed(c, "ephemeral_private", 32),
-                                  client_key(client, "encryption", 32), content, len),
-                 SMX_OK);
-    cr_assert_eq(crates_make(&made, c), SMX_OK);
-    cr_expect(!memcmp(made.route.destination, client_key(client, "identity", 32), 32));
-    struct known_bytes message = send_packet(c, &made, &made.header, size);
-    cr_assert_eq(smx_payload_open(message.p, message.len, client_key(client, "encryption_private", 32)), SMX_OK);
-    cr_expect(!memcmp(message.p + 32, content, len));
-}
-
-Test(crates, data_packets)
-{
-    KNOWN_EACH(c, CRATES, "data_packets")
-    {
-        size_t len;
-        uint8_t *fragment = fragment_of(c, &len);
-        check_sealed(c, fragment, len, "bob");
-    }
-}
-
-Test(crates, cover_packets)
-{
-    KNOWN_EACH(c, CRATES, "cover_packets")
-    {
-        size_t len = fragment_len((enum smx_packet_size)known_int(c, "size"));
-        uint8_t *content = crates_pattern(0, len);
-        smx_cover_content(content, len);
-        cr_assert(crates_sha256(c, "content_sha256", content, len));
-        cr_assert(smx_is_cover(content, len));
-        check_sealed(c, content, len, "bob");
-    }
-}
-
-Test(crates, reply_packets)
-{
-    KNOWN_EACH(c, CRATES, "reply_packets")
-    {
-        json_object *surb_case = known_member(c, "surb");
-        const uint8_t *key = known_fixed(surb_case, "key", SMX_REPLY_KEY);
-        size_t len;
-        uint8_t *fragment = fragment_of(c, &len);
-        struct crates_made made;
-        struct smx_surb surb;
-
-        read_surb(&surb, surb_case);
-        make_ack(plaintext, known_member(c, "ack"));
-        smx_reply_seal(plaintext + SMX_ACK_PREFIX, key, fragment, len);
-        cr_assert_eq(crates_make(&made, surb_case), SMX_OK);
-        struct known_bytes message = send_packet(c, &made, &surb.header, (enum smx_packet_size)known_int(c, "size"));
-        smx_reply_open(message.p, message.len, key);
-        cr_expect(!memcmp(message.p + 32, fragment, len));
     }
 }
 
