@@ -61,7 +61,7 @@ static bool is_ours(const char *entry)
            is_variable(entry, "SMOLMIX_GUARD");
 }
 
-char **command_environment(const char *name, const char *library, bool guarded)
+char **command_environment(const char *name, const char *library, const char *guard)
 {
     const char *preload = getenv("LD_PRELOAD");
     size_t n = 0;
@@ -79,7 +79,8 @@ char **command_environment(const char *name, const char *library, bool guarded)
         return NULL;
     if (asprintf(&out[at + 1], "SMOLMIX_TUNNEL=%s", name) < 0)
         return NULL;
-    out[at + 2] = (char *)(guarded ? "SMOLMIX_GUARD=seccomp" : "SMOLMIX_GUARD=off");
+    if (guard && asprintf(&out[at + 2], "SMOLMIX_GUARD=%s", guard) < 0)
+        return NULL;
     return out;
 }
 

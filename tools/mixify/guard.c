@@ -19,6 +19,13 @@ bool guard_wanted(const struct options *options)
     return options->verb == VERB_RUN && options->config.guard == SMX_GUARD_SECCOMP && options->config.guard_set;
 }
 
+const char *guard_told(const struct options *options, bool guarded)
+{
+    if (guarded)
+        return "seccomp";
+    return options->config.guard_set && options->config.guard == SMX_GUARD_OFF ? "off" : NULL;
+}
+
 static enum smx_err cannot(struct smx_fault *fault, int error)
 {
     const char *why = strerror(error);
