@@ -2,6 +2,9 @@
  * bind(2) and listen(2). A loopback address makes the socket one of the kernel; the any address (and the tunnel's own)
  * is the engine's, which hands out ports. What waits for connections from elsewhere is refused for TCP at listen and
  * for UDP at bind, unless SMOLMIX_INBOUND=loopback says that "any" means loopback.
+ *
+ * Under the guard loopback is the engine's too: the unix socket listens, the engine notes the address and connects to
+ * it (accept.c). "Any" then means loopback, unless SMOLMIX_INBOUND=deny.
  */
 #include "shim/shim.h"
 
@@ -63,9 +66,11 @@ static int bind_tunnel(int fd, struct smx_socket *s, struct smx_address *a)
         return r;
     if (smx_memo_bound(s->id, &bound) || smx_was_connected(fd))
         return -EINVAL;
+    bool any = smx_address_is_any(a), server = smx_address_port(a) != 0;
+    if (smx_guarded() && smx_is_stream(s))
+        return bind_engine(s, fd, a);
     if (smx_address_is_loopback(a))
         return bind_kernel(fd, s, a);
-    bool any = smx_address_is_any(a), server = smx_address_port(a) != 0;
     if (any && server && smx_serve_config()->inbound == SMX_INBOUND_LOOPBACK)
         return bind_kernel(fd, s, a);
     if (smx_is_stream(s))
@@ -105,6 +110,32 @@ static int listen_kernel(int fd, struct smx_socket *s, int backlog)
     return r ? r : (int)raw(SYS_listen, fd, backlog);
 }
 
+/* The socket listens before anybody can hear of it. */
+static int listen_engine(int fd, struct smx_socket *s, int backlog)
+{
+    struct smx_control_request request;
+    struct smx_control_reply reply;
+
+    smx_control_request(&request, SMX_CTL_LISTEN, s);
+    request.local.family = smx_is_ipv6(s) ? 6 : 4;
+    request.arg = (smx_is_ipv6(s) ? SMX_LISTEN_IPV6 : 0) | (smx_option_ipv6_only(s) ? SMX_LISTEN_IPV6_ONLY : 0);
+    bool bound = smx_memo_bound(s->id, &reply.local);
+    if (bound)
+        request.local = reply.local;
+    bool inside = request.local.family == 4 ? request.local.ip[0] == IN_LOOPBACKNET : request.local.ip[15] == 1;
+    if (!inside && smx_serve_config()->inbound == SMX_INBOUND_DENY)
+        return -EACCES;
+    int r = (int)raw(SYS_listen, fd, backlog);
+    if (r)
+        return r;
+    r = smx_control_ask(s->engine, &request, &reply);
+    if (r)
+        smx_renew(fd, s);
+    else if (!bound)
+        smx_memo_bind(s->id, &reply.local);
+    return r;
+}
+
 static int listen_tunnel(int fd, struct smx_socket *s, int backlog)
 {
     struct smx_control_addr bound;
@@ -113,6 +144,8 @@ static int listen_tunnel(int fd, struct smx_socket *s, int backlog)
         return -EOPNOTSUPP;
     if (smx_was_connected(fd))
         return -EINVAL;
+    if (smx_guarded())
+        return listen_engine(fd, s, backlog);
     if (smx_serve_config()->inbound != SMX_INBOUND_LOOPBACK)
         return refused_inbound();
     int r = smx_make_kernel(fd, s, NULL);

@@ -251,7 +251,9 @@ static long connect_tunnel(int fd, struct smx_socket *s, struct smx_address *to)
         if (r != TRY_AGAIN)
             return r;
     }
-    if (smx_address_is_any(to) || smx_address_is_loopback(to)) {
+    if (smx_guarded()) /* loopback is the engine's */
+        smx_address_any_to_loopback(to);
+    else if (smx_address_is_any(to) || smx_address_is_loopback(to)) {
         r = smx_kernel_destination(to);
         if (r == 0)
             r = smx_make_kernel(fd, s, to);

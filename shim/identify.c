@@ -38,13 +38,14 @@ static bool parse_id(uint8_t id[static SMX_SOCKET_ID_LEN], const char *text)
     return true;
 }
 
-static bool parse(struct smx_socket *s, const char *path, size_t len)
+/* A name as in control.h with one of these kinds. */
+static bool parse(struct smx_socket *s, const char *path, size_t len, const char *kinds)
 {
     if (len < 1 + SUFFIX_LEN || path[0] != '\0')
         return false;
     size_t engine = len - 1 - SUFFIX_LEN;
     const char *suffix = path + 1 + engine;
-    if (!name_valid(path + 1, engine) || suffix[0] != '.' || !suffix[1] || !strchr("tTuU", suffix[1]) ||
+    if (!name_valid(path + 1, engine) || suffix[0] != '.' || !suffix[1] || !strchr(kinds, suffix[1]) ||
         !parse_id(s->id, suffix + 2))
         return false;
     memcpy(s->engine, path + 1, engine);
@@ -57,11 +58,28 @@ void smx_classify(struct smx_socket *s, const struct smx_address *name)
 {
     s->name = *name;
     s->class = SMX_FOREIGN;
+    s->accepted = false;
     if (name->any.sa_family == AF_INET || name->any.sa_family == AF_INET6)
         s->class = SMX_KERNEL;
     else if (name->any.sa_family == AF_UNIX && name->len > offsetof(struct sockaddr_un, sun_path) &&
-             parse(s, name->un.sun_path, name->len - offsetof(struct sockaddr_un, sun_path)))
+             parse(s, name->un.sun_path, name->len - offsetof(struct sockaddr_un, sun_path), "tTuU"))
         s->class = SMX_TUNNEL;
+}
+
+/* A socket that was accepted has its listener's name; the name of its peer, the engine's end, says which it is. */
+static void look_for_accepted(int fd, struct smx_socket *s)
+{
+    static const char kinds[] = {SMX_SOCKET_ACCEPTED, '\0'};
+    struct smx_address peer = {.len = sizeof(peer.room)};
+    struct smx_socket end = {0};
+
+    if (raw(SYS_getpeername, fd, &peer.room, &peer.len) == 0 && peer.any.sa_family == AF_UNIX &&
+        peer.len > offsetof(struct sockaddr_un, sun_path) &&
+        parse(&end, peer.un.sun_path, peer.len - offsetof(struct sockaddr_un, sun_path), kinds) &&
+        strcmp(end.engine, s->engine) == 0) {
+        memcpy(s->id, end.id, sizeof(s->id));
+        s->accepted = true;
+    }
 }
 
 int smx_identify(int fd, struct smx_socket *s)
@@ -72,6 +90,8 @@ int smx_identify(int fd, struct smx_socket *s)
     if (r < 0)
         return (int)r;
     smx_classify(s, &name);
+    if (s->class == SMX_TUNNEL && smx_is_stream(s))
+        look_for_accepted(fd, s);
     if (s->class == SMX_KERNEL) {
         int type = 0;
         socklen_t len = sizeof(type);
@@ -121,4 +141,12 @@ bool smx_was_connected(int fd)
     struct smx_address peer = {.len = sizeof(peer.room)};
 
     return raw(SYS_getpeername, fd, &peer.room, &peer.len) == 0;
+}
+
+bool smx_is_listening(int fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+
+    return raw(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }

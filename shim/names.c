@@ -1,7 +1,7 @@
 /* getsockname(2), getpeername(2), shutdown(2) */
 #include "shim/shim.h"
 
-static bool ask_state(const struct smx_socket *s, struct smx_control_reply *reply)
+bool smx_ask_state(const struct smx_socket *s, struct smx_control_reply *reply)
 {
     struct smx_control_request request;
 
@@ -9,8 +9,7 @@ static bool ask_state(const struct smx_socket *s, struct smx_control_reply *repl
     return smx_control_ask(s->engine, &request, reply) == 0;
 }
 
-/* Copies what fits and stores the full length, as the kernel does. */
-static int give_name(void *addr, socklen_t *len, const struct smx_socket *s, const struct smx_control_addr *a)
+int smx_give_name(void *addr, socklen_t *len, const struct smx_socket *s, const struct smx_control_addr *a)
 {
     struct smx_address out;
     int room;
@@ -33,10 +32,10 @@ int smx_getsockname(int fd, void *addr, socklen_t *len)
 
     if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class != SMX_TUNNEL)
         return (int)smx_result(raw(SYS_getsockname, fd, addr, len));
-    smx_memo_bound(s.id, &local);
-    if (smx_was_connected(fd) && ask_state(&s, &reply) && reply.local.family)
+    bool bound = smx_memo_bound(s.id, &local);
+    if ((smx_was_connected(fd) || (!bound && smx_is_listening(fd))) && smx_ask_state(&s, &reply) && reply.local.family)
         local = reply.local;
-    return (int)smx_result(give_name(addr, len, &s, &local));
+    return (int)smx_result(smx_give_name(addr, len, &s, &local));
 }
 EXPORT(smx_getsockname, getsockname);
 
@@ -47,9 +46,9 @@ int smx_getpeername(int fd, void *addr, socklen_t *len)
 
     if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class != SMX_TUNNEL)
         return (int)smx_result(raw(SYS_getpeername, fd, addr, len));
-    if (!smx_was_connected(fd) || !ask_state(&s, &reply) || reply.arg != SMX_SOCKET_CONNECTED)
+    if (!smx_was_connected(fd) || !smx_ask_state(&s, &reply) || reply.arg != SMX_SOCKET_CONNECTED)
         return (int)smx_result(-ENOTCONN);
-    return (int)smx_result(give_name(addr, len, &s, &reply.addr));
+    return (int)smx_result(smx_give_name(addr, len, &s, &reply.addr));
 }
 EXPORT(smx_getpeername, getpeername);
 

@@ -33,7 +33,8 @@ struct smx_address {
 
 struct smx_socket {
     enum smx_class class;
-    char kind; /* 't', 'T', 'u', 'U'; also for SMX_KERNEL */
+    char kind;     /* 't', 'T', 'u', 'U'; also for SMX_KERNEL */
+    bool accepted; /* by a listener, whose name it has; the id is the connection's */
     uint8_t id[SMX_SOCKET_ID_LEN];
     char engine[SMX_CONTROL_NAME_MAX];
     struct smx_address name; /* as the kernel has it */
@@ -61,6 +62,7 @@ static inline bool smx_is_ipv6(const struct smx_socket *s)
 
 /* Connected to an engine, or was: the kernel knows. */
 bool smx_was_connected(int fd);
+bool smx_is_listening(int fd);
 
 /* --- addresses (address.c) --------------------------------------------------------------------------------------- */
 
@@ -97,6 +99,13 @@ struct smx_watch {
 };
 void smx_memo_watch(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_watch *watch, bool on);
 int smx_memo_watches(const uint8_t id[static SMX_SOCKET_ID_LEN], struct smx_watch out[static SMX_WATCHES]);
+
+/* --- names (names.c) --------------------------------------------------------------------------------------------- */
+
+/* What the engine knows: false if it cannot be asked. */
+bool smx_ask_state(const struct smx_socket *s, struct smx_control_reply *reply);
+/* Gives an address to the program: copies what fits and stores the full length, as the kernel does. */
+int smx_give_name(void *addr, socklen_t *len, const struct smx_socket *s, const struct smx_control_addr *a);
 
 /* --- options (option.c) ------------------------------------------------------------------------------------------ */
 
@@ -178,6 +187,7 @@ int smx_socketpair(int domain, int type, int protocol, int pair[2]);
 int smx_connect(int fd, const void *addr, socklen_t len);
 int smx_bind(int fd, const void *addr, socklen_t len);
 int smx_listen(int fd, int backlog);
+int smx_accept4(int fd, void *addr, socklen_t *len, int flags);
 int smx_getsockname(int fd, void *addr, socklen_t *len);
 int smx_getpeername(int fd, void *addr, socklen_t *len);
 int smx_getsockopt(int fd, int level, int option, void *value, socklen_t *len);

@@ -17,7 +17,7 @@
  *   control.c      asking the engine (stack/control.h)           getaddrinfo.c gethost.c getnameinfo.c res.c
  *   serve.c        which engine                                  environment.c what children need
  *   guest.c        the engine as a thread of ours                target.c      which programs may be started
- *   socket.c connect.c bind.c send.c recv.c                      exec.c spawn.c leave.c syscall.c dlopen.c remote.c
+ *   socket.c connect.c bind.c accept.c send.c recv.c             exec.c spawn.c leave.c syscall.c dlopen.c remote.c
  *   kernel.c       loopback: real INET sockets, kept on a leash
  *
  * A socket's states as the shim sees them, from two questions to the kernel and one to the engine:

@@ -22,6 +22,10 @@ static long dispatch(long number, const long a[static 6])
         return smx_bind(INT(0), P(1), (socklen_t)a[2]);
     case SYS_listen:
         return smx_listen(INT(0), INT(1));
+    case SYS_accept:
+        return smx_accept4(INT(0), P(1), P(2), 0);
+    case SYS_accept4:
+        return smx_accept4(INT(0), P(1), P(2), INT(3));
     case SYS_getsockname:
         return smx_getsockname(INT(0), P(1), P(2));
     case SYS_getpeername:

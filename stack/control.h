@@ -11,7 +11,9 @@
  * A program's tunnel socket is an AF_UNIX socket at the program's descriptor, bound to the abstract name
  *   \0<name>.<kind><16 hex digits>        kind: 't' TCP/IPv4, 'T' TCP/IPv6, 'u'/'U' UDP, 'i'/'I' ICMP
  * so that any process that holds the descriptor recognises it with one getsockname(2), without state. The 16 digits are
- * the socket's id, random, chosen by the shim.
+ * the socket's id, random, chosen by the shim. The engine's own end of a connection that it makes to a listener of a
+ * program is bound to such a name too, with kind 'a': a program that accepts it finds the connection's id in the name
+ * of its peer (the accepted socket itself has the listener's name), and asks by that id.
  *
  * Requests are idempotent or harmless to repeat; a connection may carry one or several. The shim opens one per call and
  * keeps none: nothing to lock, to inherit over fork or vfork, or to lose to closefrom(3). Replies carry an errno, 0 for
@@ -62,9 +64,12 @@ enum smx_control_op {
     SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
     SMX_CTL_STOP,      /* `mixify down`: same user only */
     SMX_CTL_WAIT,      /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
+    SMX_CTL_LISTEN,    /* the unix socket listens; arg: SMX_LISTEN_*; reply: local = its address, or EADDRINUSE, ... */
 };
+#define SMX_SOCKET_ACCEPTED 'a'
 
 enum smx_open_flags { SMX_OPEN_NONBLOCK = 1 };
+enum smx_listen_flags { SMX_LISTEN_IPV6 = 1 /* kind 'T' */, SMX_LISTEN_IPV6_ONLY = 2 };
 
 enum smx_socket_state {
     SMX_SOCKET_NEW,
@@ -72,6 +77,7 @@ enum smx_socket_state {
     SMX_SOCKET_CONNECTED, /* until both ends are closed or reset: a half-closed socket is connected */
     SMX_SOCKET_CLOSED,    /* was connected */
     SMX_SOCKET_FAILED,    /* never was: the attempt ended with an error */
+    SMX_SOCKET_LISTENING,
 };
 
 /* GETOPT with this level: the ioctl of that number; SIOCOUTQ: bytes written by the program and not yet acknowledged. */

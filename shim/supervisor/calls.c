@@ -165,6 +165,55 @@ static enum smx_outcome on_socket(struct smx_call *call, long *result)
     return fd < 0 ? SMX_ANSWER : smx_call_give(call, fd, INT(1) & SOCK_CLOEXEC, result);
 }
 
+/* The listener's file may be a blocking one: a call is made only when there is a connection, by one thread at a time. A
+ * program outside our reach that holds the same listener could still snatch it; then this thread waits for the next. */
+static int accept_now(int listener, struct smx_address *peer, int flags)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    struct pollfd ready = {.fd = listener, .events = POLLIN};
+    int fd = -1;
+
+    pthread_mutex_lock(&lock);
+    if (poll(&ready, 1, 0) == 1)
+        fd = smx_accept4(listener, &peer->room, &peer->len, flags | SOCK_CLOEXEC);
+    else
+        errno = EAGAIN;
+    int saved = errno;
+    pthread_mutex_unlock(&lock);
+    errno = saved;
+    return fd;
+}
+
+static enum smx_outcome accept_connection(struct smx_call *call, int flags, long *result)
+{
+    struct smx_address peer = {.len = sizeof(peer.room)};
+
+    *result = -EINVAL;
+    if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+        return SMX_ANSWER;
+    int fd = accept_now(call->fd, &peer, flags);
+    if (fd < 0 && errno == EAGAIN)
+        return smx_call_wait(call, POLLIN, 0, EAGAIN, result);
+    *result = fd < 0 ? -errno : 0;
+    if (*result == 0 && call->argument[1])
+        *result = smx_call_store_address(call, call->argument[1], call->argument[2], &peer);
+    if (*result == 0)
+        return smx_call_give(call, fd, flags & SOCK_CLOEXEC, result);
+    if (fd >= 0)
+        close(fd);
+    return SMX_ANSWER;
+}
+
+static enum smx_outcome on_accept(struct smx_call *call, long *result)
+{
+    return accept_connection(call, 0, result);
+}
+
+static enum smx_outcome on_accept4(struct smx_call *call, long *result)
+{
+    return accept_connection(call, INT(3), result);
+}
+
 /* --- calls without a descriptor that would interest us ------------------------------------------------------------ */
 
 static enum smx_outcome only_in_the_tree(struct smx_call *call, long *result, pid_t pid)
@@ -201,6 +250,8 @@ static const struct smx_handlers handlers[] = {
     {SYS_connect, .tunnel = on_connect, .foreign = on_foreign_connect},
     {SYS_bind, .tunnel = on_bind},
     {SYS_listen, .tunnel = on_listen},
+    {SYS_accept, .tunnel = on_accept},
+    {SYS_accept4, .tunnel = on_accept4},
     {SYS_getsockname, .tunnel = on_getsockname},
     {SYS_getpeername, .tunnel = on_getpeername},
     {SYS_getsockopt, .tunnel = on_getsockopt},

@@ -266,6 +266,8 @@ static int at_once(struct connection *c, const struct smx_control_request *reque
         return 0;
     case SMX_CTL_BIND:
         return smx_socket_bind(sockets, request, reply);
+    case SMX_CTL_LISTEN:
+        return smx_socket_listen(sockets, request, reply);
     case SMX_CTL_SETOPT:
         return smx_socket_setopt(sockets, request);
     case SMX_CTL_GETOPT:
@@ -487,7 +489,7 @@ struct smx_control_server *smx_control_new(const char *name, const struct smx_co
     server->drain.fire = drain_tick;
     server->pause.fire = resume;
     snprintf(server->name, sizeof(server->name), "%s", name);
-    server->sockets = smx_sockets_new(parts->flows, parts->netif, on_ended, server);
+    server->sockets = smx_sockets_new(parts->flows, parts->netif, parts->loopback, on_ended, server);
     if (server->sockets && open_listeners(server))
         return server;
     smx_fail(fault, SMX_E_IO, "cannot open the control socket %s: %s", name,

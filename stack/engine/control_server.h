@@ -4,6 +4,7 @@
 #ifndef SMX_ENGINE_CONTROL_SERVER_H
 #define SMX_ENGINE_CONTROL_SERVER_H
 
+#include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/engine/resolver.h"
 #include "stack/tcpip/flow.h"
@@ -26,6 +27,7 @@ struct smx_control_parts {
     struct smx_netif *netif;
     struct smx_flows *flows;
     struct smx_resolver *resolver;
+    struct smx_loopback *loopback; /* NULL: programs have the kernel's */
     struct smx_peers peers;
     struct smx_control_owner owner;
 };

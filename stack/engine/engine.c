@@ -179,7 +179,9 @@ static void drain(struct smx_timer *timer, smx_ns now)
 {
     struct smx_engine *engine = (struct smx_engine *)((char *)timer - offsetof(struct smx_engine, drain));
     bool reachable = engine->state == SMX_TUNNEL_READY || engine->state == SMX_TUNNEL_RECONNECTING;
-    if (reachable && now < engine->drain_end && !smx_flows_drained(engine->flows, 0)) {
+    bool drained = (!reachable || smx_flows_drained(engine->flows, 0)) &&
+                   (!engine->loopback || smx_loopback_drained(engine->loopback));
+    if (!drained && now < engine->drain_end) {
         smx_timer_set(engine->loop, &engine->drain, now + DRAIN_PERIOD);
         return;
     }
@@ -252,11 +254,15 @@ static bool make_stack(struct smx_engine *engine)
 
 static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
 {
+    const struct smx_peers peers = {.in_process = engine->options.in_process, .tree = engine->options.tree};
+    if (!engine->options.in_process)
+        engine->loopback = smx_loopback_new(engine->loop, engine->options.name, &peers);
     const struct smx_control_parts parts = {
         .netif = engine->netif,
         .flows = engine->flows,
         .resolver = engine->resolver,
-        .peers = {.in_process = engine->options.in_process, .tree = engine->options.tree},
+        .loopback = engine->loopback,
+        .peers = peers,
         .owner = {.ctx = engine, .hello = on_hello, .status = on_status, .stop = on_stop},
     };
     engine->control = smx_control_new(engine->options.name, &parts, fault);
@@ -303,6 +309,7 @@ void smx_engine_free(struct smx_engine *engine)
     if (!engine)
         return;
     smx_control_free(engine->control);
+    smx_loopback_free(engine->loopback);
     smx_resolver_free(engine->resolver);
     smx_flows_free(engine->flows);
     smx_netif_free(engine->netif);

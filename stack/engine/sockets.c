@@ -38,7 +38,9 @@ struct record {
     struct smx_control_addr to, local;
     struct smx_flow_options options;
     struct smx_flow *flow;
-    int fd; /* the data connection until a flow owns it */
+    struct smx_relay *relay; /* instead of a flow, on loopback */
+    struct record *accepted; /* the relay's other end, in a program too; for that one: the end that connected */
+    int fd;                  /* the data connection until a flow owns it */
     bool armed;
     size_t filler;
     struct smx_timer timer; /* OPEN without ARMED */
@@ -47,6 +49,7 @@ struct record {
 struct smx_sockets {
     struct smx_flows *flows;
     struct smx_netif *netif;
+    struct smx_loopback *loopback;
     struct smx_loop *loop;
     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]);
     void *ctx;
@@ -91,6 +94,10 @@ static void forget(struct record *r)
     smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
     if (r->flow)
         smx_flow_forget(r->flow);
+    if (r->relay)
+        smx_relay_forget(r->relay);
+    if (r->accepted)
+        r->accepted->accepted = NULL;
     if (r->fd >= 0)
         close(r->fd);
     free(r);
@@ -118,6 +125,7 @@ static void end(struct record *r, enum smx_socket_state state, int error)
         close(r->fd);
     r->fd = -1;
     r->flow = NULL;
+    r->relay = NULL;
     r->armed = false;
     r->state = state;
     r->error = error;
@@ -156,7 +164,7 @@ static bool port_taken(struct smx_sockets *sockets, const struct record *except,
 {
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct record *r = sockets->bucket[i]; r; r = r->next)
-            if (r != except && r->local.port == port &&
+            if (r != except && r->local.port == port && !smx_loopback_is(&r->local) &&
                 (r->state == SMX_SOCKET_CONNECTING || r->state == SMX_SOCKET_CONNECTED))
                 return true;
     return false;
@@ -186,22 +194,58 @@ static int check_local(struct smx_sockets *sockets, const struct record *r, cons
     return local->port && port_taken(sockets, r, local->port) ? EADDRINUSE : 0;
 }
 
+static bool is_loopback(const struct smx_sockets *sockets, const struct smx_control_addr *addr)
+{
+    return sockets->loopback && smx_loopback_is(addr);
+}
+
+/* The any address is the tunnel's and loopback together. */
+static int choose_local(struct smx_sockets *sockets, const struct record *r, struct smx_control_addr *local)
+{
+    int error = is_loopback(sockets, local) ? 0 : check_local(sockets, r, local);
+    if (!error && !local->port && !is_loopback(sockets, local))
+        local->port = free_port(sockets);
+    if (!error && sockets->loopback && (is_any(local) || smx_loopback_is(local)))
+        error = smx_loopback_bind(sockets->loopback, local);
+    return error;
+}
+
 int smx_socket_bind(struct smx_sockets *sockets, const struct smx_control_request *request,
                     struct smx_control_reply *reply)
 {
     struct record *r = find_or_make(sockets, request->socket);
+    struct smx_control_addr local = request->local;
     if (!r)
         return ENOBUFS;
     bool repeated = r->local.port && request->local.port == r->local.port;
     if (r->state != SMX_SOCKET_NEW || (r->local.port && !repeated))
         return EINVAL;
-    int error = check_local(sockets, r, &request->local);
+    int error = choose_local(sockets, r, &local);
     if (error)
         return error;
-    r->local = request->local;
-    if (!r->local.port)
-        r->local.port = free_port(sockets);
-    reply->local = r->local;
+    r->local = reply->local = local;
+    return 0;
+}
+
+int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_request *request,
+                      struct smx_control_reply *reply)
+{
+    struct record *r = find_or_make(sockets, request->socket);
+    if (!r)
+        return ENOBUFS;
+    struct smx_control_addr local = r->local.family ? r->local : request->local;
+    if (!sockets->loopback || !(is_any(&local) || smx_loopback_is(&local)))
+        return EOPNOTSUPP;
+    if (r->state != SMX_SOCKET_NEW && r->state != SMX_SOCKET_LISTENING)
+        return EINVAL;
+    int error = local.port ? 0 : choose_local(sockets, r, &local);
+    if (!error)
+        error = smx_loopback_listen(sockets->loopback, r->id, request->arg & SMX_LISTEN_IPV6 ? 'T' : 't',
+                                    request->arg & SMX_LISTEN_IPV6_ONLY, &local);
+    if (error)
+        return error;
+    r->state = SMX_SOCKET_LISTENING;
+    r->local = reply->local = local;
     return 0;
 }
 
@@ -211,45 +255,110 @@ static void on_connected(void *ctx)
 {
     struct record *r = ctx;
     r->state = SMX_SOCKET_CONNECTED;
-    r->local = smx_flow_local(r->flow);
+    r->local = r->relay ? smx_relay_local(r->relay) : smx_flow_local(r->flow);
     r->sockets->ended(r->sockets->ctx, r->id);
 }
 
 static void on_closed(void *ctx, int error)
 {
-    struct record *r = ctx;
+    struct record *r = ctx, *accepted = r->accepted;
     end(r, r->state == SMX_SOCKET_CONNECTED ? SMX_SOCKET_CLOSED : SMX_SOCKET_FAILED, error);
+    if (accepted)
+        end(accepted, SMX_SOCKET_CLOSED, error);
+}
+
+/* The other end of a relay is in a program too, which knows it by this id. */
+static void on_accepted(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_control_addr *peer)
+{
+    struct record *r = ctx, *accepted = find_or_make(r->sockets, id);
+    if (!accepted)
+        return; /* the program will not know its peer, and close the connection */
+    leave_idle(accepted);
+    accepted->state = SMX_SOCKET_CONNECTED;
+    accepted->local = r->to;
+    accepted->to = *peer;
+    accepted->accepted = r;
+    r->accepted = accepted;
+}
+
+static const struct smx_flow_ops flow_ops = {.connected = on_connected, .closed = on_closed};
+
+static bool start_relay(struct record *r, int *error)
+{
+    struct smx_relay_start start = {.to = r->to,
+                                    .local = r->local,
+                                    .fd = r->fd,
+                                    .filler = r->filler,
+                                    .ops = &flow_ops,
+                                    .accepted = on_accepted,
+                                    .ctx = r};
+    r->relay = smx_relay_open(r->sockets->loopback, &start, error);
+    if (!r->relay)
+        return false;
+    r->fd = -1;
+    r->local = smx_relay_local(r->relay);
+    return true;
+}
+
+static bool start_flow(struct record *r, int *error)
+{
+    struct smx_flow_start start = {.to = r->to,
+                                   .local = r->local,
+                                   .options = r->options,
+                                   .fd = r->fd,
+                                   .filler = r->filler,
+                                   .ops = &flow_ops,
+                                   .ctx = r};
+    r->fd = -1;
+    struct smx_flow *flow = smx_flow_open(r->sockets->flows, &start, error);
+    if (!flow)
+        r->fd = start.fd;
+    if (flow && r->state == SMX_SOCKET_CONNECTING) /* else it failed at once and on_closed was called */
+        r->flow = flow;
+    return flow;
 }
 
 static void start_when_ready(struct record *r)
 {
-    static const struct smx_flow_ops ops = {.connected = on_connected, .closed = on_closed};
-    struct smx_flow_start start = {
-        .to = r->to, .local = r->local, .options = r->options, .fd = r->fd, .filler = r->filler, .ops = &ops, .ctx = r};
-    int error;
-    if (r->fd < 0 || !r->armed)
+    int fd = r->fd, error;
+    if (fd < 0 || !r->armed)
         return;
     smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
-    r->fd = -1;
-    struct smx_flow *flow = smx_flow_open(r->sockets->flows, &start, &error);
-    if (!flow) {
-        r->fd = start.fd;
+    bool started = is_loopback(r->sockets, &r->to) ? start_relay(r, &error) : start_flow(r, &error);
+    if (!started)
         end(r, SMX_SOCKET_FAILED, error);
-    } else if (r->state == SMX_SOCKET_CONNECTING) { /* else it failed at once and on_closed was called */
-        r->flow = flow;
+}
+
+/* Where the socket may go, and from which address. */
+static int route(struct smx_sockets *sockets, const struct record *r, const struct smx_control_addr *to,
+                 struct smx_control_addr *local)
+{
+    if (!local->port)
+        *local = r->local; /* of BIND */
+    if (is_loopback(sockets, to)) {
+        if (!local->family || is_any(local))
+            memcpy(local->ip, smx_loopback_own(to->family).ip, sizeof(local->ip));
+        local->family = to->family;
+        return smx_loopback_may_connect(sockets->loopback, to);
     }
+    int error = is_loopback(sockets, local) ? EINVAL : to->port ? smx_policy_connect(to) : ECONNREFUSED;
+    if (!error && to->family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family)
+        error = ENETUNREACH;
+    if (!error)
+        error = check_local(sockets, r, local);
+    if (error)
+        return error;
+    if (!local->port)
+        local->port = free_port(sockets);
+    local->family = to->family;
+    if (is_any(local))
+        memcpy(local->ip, smx_netif_address(sockets->netif, to->family).ip, sizeof(local->ip));
+    return 0;
 }
 
 int smx_socket_open(struct smx_sockets *sockets, const struct smx_control_request *request, pid_t pid)
 {
     struct smx_control_addr to = request->addr, local = request->local;
-    smx_addr_unmap(&to);
-    smx_addr_unmap(&local);
-    int error = to.port ? smx_policy_connect(&to) : ECONNREFUSED;
-    if (error)
-        return error;
-    if (to.family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family)
-        return ENETUNREACH;
     struct record *r = find_or_make(sockets, request->socket);
     if (!r)
         return ENOBUFS;
@@ -257,16 +366,11 @@ int smx_socket_open(struct smx_sockets *sockets, const struct smx_control_reques
         return EISCONN;
     if (r->state == SMX_SOCKET_CONNECTING)
         return EALREADY;
-    if (!local.port)
-        local.port = r->local.port; /* of BIND */
-    error = check_local(sockets, r, &local);
+    smx_addr_unmap(&to);
+    smx_addr_unmap(&local);
+    int error = route(sockets, r, &to, &local);
     if (error)
         return error;
-    if (!local.port)
-        local.port = free_port(sockets);
-    local.family = to.family;
-    if (!local.family || is_any(&local))
-        memcpy(local.ip, smx_netif_address(sockets->netif, to.family).ip, sizeof(local.ip));
     leave_idle(r);
     r->to = to;
     r->local = local;
@@ -432,12 +536,27 @@ static int give(struct smx_control_reply *reply, int value)
     return 0;
 }
 
+static int getopt_relay(const struct smx_relay *relay, const struct smx_control_request *request,
+                        struct smx_control_reply *reply)
+{
+    if (request->level == SMX_LEVEL_IOCTL)
+        return request->option == SIOCOUTQ ? give(reply, (int)smx_relay_unsent(relay)) : ENOTTY;
+    size_t len = sizeof(reply->data);
+    int error = smx_relay_getsockopt(relay, request->level, request->option, reply->data, &len);
+    reply->len = error ? 0 : (uint16_t)len;
+    return error;
+}
+
 int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_request *request,
                       struct smx_control_reply *reply)
 {
     const struct record *r = find(sockets, request->socket);
     bool mtu = (request->level == IPPROTO_IP && request->option == IP_MTU) ||
                (request->level == IPPROTO_IPV6 && request->option == IPV6_MTU);
+    if (r && r->accepted && !r->flow && !r->relay)
+        r = r->accepted; /* on loopback both ends are alike */
+    if (r && r->relay)
+        return getopt_relay(r->relay, request, reply);
     if (!r || !r->flow)
         return ENOTCONN;
     if (request->level == SMX_LEVEL_IOCTL)
@@ -452,7 +571,7 @@ int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_requ
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif,
+struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx)
 {
     struct smx_sockets *sockets = calloc(1, sizeof(*sockets));
@@ -460,6 +579,7 @@ struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *n
         return NULL;
     sockets->flows = flows;
     sockets->netif = netif;
+    sockets->loopback = loopback;
     sockets->loop = smx_netif_loop(netif);
     sockets->ended = ended;
     sockets->ctx = ctx;

@@ -4,6 +4,7 @@
 #ifndef SMX_ENGINE_SOCKETS_H
 #define SMX_ENGINE_SOCKETS_H
 
+#include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/tcpip/flow.h"
 
@@ -12,14 +13,17 @@
 
 struct smx_sockets;
 
-/* ended: a connection attempt or a connection is over, the record says how. */
-struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif,
+/* loopback: NULL when programs have the kernel's. ended: a connection attempt or a connection is over, the record says
+ * how. */
+struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx);
 void smx_sockets_free(struct smx_sockets *sockets);
 
 /* Each is one request of control.h; the answer is the reply's error. `pid` made the request. */
 int smx_socket_open(struct smx_sockets *sockets, const struct smx_control_request *request, pid_t pid);
 int smx_socket_armed(struct smx_sockets *sockets, const struct smx_control_request *request);
+int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_request *request,
+                      struct smx_control_reply *reply);
 int smx_socket_bind(struct smx_sockets *sockets, const struct smx_control_request *request,
                     struct smx_control_reply *reply);
 void smx_socket_state(struct smx_sockets *sockets, const struct smx_control_request *request,
