@@ -94,11 +94,11 @@ static void go_background(struct process *process)
 {
     int null = open("/dev/null", O_RDWR);
 
+    prctl(PR_SET_PDEATHSIG, 0); /* before our parent is told that it may leave */
+    setsid();
     tell(process, MSG_DONE, 0, 0, NULL);
     close(process->link);
     process->link = -1;
-    prctl(PR_SET_PDEATHSIG, 0);
-    setsid();
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
