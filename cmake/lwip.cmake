@@ -15,6 +15,9 @@ endif()
 if(NOT LWIP_HAVE STREQUAL "${LWIP_STAMP}")
     file(REMOVE_RECURSE ${LWIP_DIR})
     file(COPY ${DEPS}/lwip/src DESTINATION ${LWIP_DIR})
+    # the sources have DOS line ends, the patches have not
+    execute_process(COMMAND find src -name *.[ch] -exec sed -i "s/\r$//" {} + WORKING_DIRECTORY ${LWIP_DIR}
+        COMMAND_ERROR_IS_FATAL ANY)
     foreach(patch IN LISTS LWIP_PATCHES)
         execute_process(COMMAND patch -p1 --forward --dry-run -i ${patch} WORKING_DIRECTORY ${LWIP_DIR}
             OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

@@ -118,6 +118,7 @@ static void kill_flow(struct smx_flow *flow, int error, bool reset)
         return;
     struct tcp_pcb *pcb = flow->pcb;
     detach_pcb(flow);
+    flow->aborted = pcb != NULL;
     if (pcb)
         tcp_abandon(pcb, reset);
     flow->state = FLOW_DEAD;
@@ -125,9 +126,10 @@ static void kill_flow(struct smx_flow *flow, int error, bool reset)
     smx_timer_set(flow->flows->loop, &flow->flows->reaper, 0);
 }
 
+/* What a callback of lwIP returns: whether its pcb still exists. */
 static err_t result(const struct smx_flow *flow)
 {
-    return flow->state == FLOW_DEAD ? ERR_ABRT : ERR_OK;
+    return flow->aborted ? ERR_ABRT : ERR_OK;
 }
 
 /* Both directions are finished, or the program is gone: what remains is between lwIP and the peer. */
@@ -136,6 +138,8 @@ static void leave(struct smx_flow *flow)
     flow->state = FLOW_LEAVING;
     flow->since = now_of(flow);
     end_program(flow, 0);
+    if (!flow->pcb)
+        kill_flow(flow, 0, false);
 }
 
 static void check_done(struct smx_flow *flow)
@@ -242,17 +246,25 @@ static size_t send_now(struct smx_flow *flow, const struct pbuf *p)
     return sent > 0 ? (size_t)sent : 0;
 }
 
+/* A pcb in TIME-WAIT is lwIP's alone: it may free it without a word. */
+static err_t on_fin(struct smx_flow *flow, const struct tcp_pcb *pcb)
+{
+    flow->peer_fin = true;
+    if (pcb->state == TIME_WAIT)
+        detach_pcb(flow);
+    if (flow->state == FLOW_OPEN)
+        drain_down(flow);
+    else if (!flow->pcb)
+        kill_flow(flow, 0, false);
+    return result(flow);
+}
+
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct smx_flow *flow = arg;
-    (void)pcb;
     (void)err;
-    if (!p) {
-        flow->peer_fin = true;
-        if (flow->state == FLOW_OPEN)
-            drain_down(flow);
-        return result(flow);
-    }
+    if (!p)
+        return on_fin(flow, pcb);
     if (flow->state == FLOW_LEAVING) {
         pbuf_free(p);
         kill_flow(flow, 0, true);
@@ -278,7 +290,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
 static size_t unacknowledged(const struct smx_flow *flow)
 {
-    return TCP_SND_BUF - flow->pcb->snd_buf; /* tcp_sndbuf() stops at 64 KiB */
+    return flow->pcb ? TCP_SND_BUF - flow->pcb->snd_buf : 0; /* tcp_sndbuf() stops at 64 KiB */
 }
 
 static size_t upload_room(const struct smx_flow *flow)
@@ -610,12 +622,8 @@ void smx_flow_tick(struct smx_flow *flow, smx_ns now)
             kill_flow(flow, ETIMEDOUT, true);
         break;
     case FLOW_LEAVING:
-        if (flow->pcb->state == TIME_WAIT) {
-            detach_pcb(flow); /* lwIP finishes alone */
+        if (flow->pcb->state == FIN_WAIT_2 && age > SMX_FLOW_FIN_TIMEOUT)
             kill_flow(flow, 0, false);
-        } else if (flow->pcb->state == FIN_WAIT_2 && age > SMX_FLOW_FIN_TIMEOUT) {
-            kill_flow(flow, 0, false);
-        }
         break;
     case FLOW_DEAD:
         break;
@@ -636,7 +644,9 @@ bool smx_flow_drained(const struct smx_flow *flow)
 {
     if (flow->state != FLOW_OPEN && flow->state != FLOW_LEAVING)
         return true; /* a connect in progress has nothing written */
-    return !smx_flow_unsent(flow) && !flow->pcb->unsent && !flow->pcb->unacked; /* FIN is a segment without bytes */
+    if (smx_flow_unsent(flow))
+        return false;
+    return !flow->pcb || (!flow->pcb->unsent && !flow->pcb->unacked); /* FIN is a segment without bytes */
 }
 
 void smx_flow_leave(struct smx_flow *flow)

@@ -14,7 +14,8 @@ struct smx_flow {
     enum flow_state state;
     smx_ns since; /* of the state */
     pid_t owner;
-    struct tcp_pcb *pcb;
+    struct tcp_pcb *pcb; /* none while waiting, and once it is in TIME-WAIT */
+    bool aborted;        /* we aborted it */
     const struct smx_flow_ops *ops;
     void *ops_ctx;
     struct smx_control_addr to, local;
