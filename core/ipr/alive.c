@@ -2,14 +2,18 @@
  * Keeping the connection alive and noticing when it is not. Spec 04 sections 8.3 and 11, traps 8 and 18; idea I16 of 07
  * section 8.
  *
- * The exit forgets a client that sends no data for a minute, without a word; everything then vanishes. So when nothing
- * was sent for SMX_IPR_KEEPALIVE, an ICMP echo goes to a public address. Its answer shows that exit and addresses are
- * fine and how long the round trip takes. The same probe goes when data was sent for a while and nothing came back.
+ * The exit forgets a client that sends no data for a minute, and all clients when it starts anew, without a word;
+ * everything then vanishes. So when nothing was sent for SMX_IPR_KEEPALIVE, an ICMP echo goes to a public address. Its
+ * answer shows that exit and addresses are fine and how long the round trip takes. The same probe goes when data was
+ * sent for a while and no data came back, and once soon after the start, to learn whether echoes work here at all.
  *
  * Unanswered probes are repeated every SMX_IPR_PROBE_TIMEOUT, now together with an IPR ping, which the exit answers
- * itself, to anybody. After SMX_IPR_PROBES_LOST in a row the connection is lost. Where echoes have never been answered
- * - the probed address may be out of reach - the pong counts instead; it proves less, but the echoes, sent all the
- * same, keep the exit from forgetting us.
+ * itself, to anybody. After SMX_IPR_PROBES_LOST in a row the connection is lost.
+ *
+ * Where echoes have never been answered - the probed address may be out of reach - the pong counts instead. It proves
+ * only that the exit runs, not that it knows us, so it counts no longer when what the program sent has been without an
+ * answer for the configured patience as well. That can be wrong, too: perhaps the program talks to nobody but the dead.
+ * Then the connection is given up in vain, and the owner has more patience with the next one.
  *
  * The wait begins when a probe leaves, not when it is due: a gateway that takes nothing is not the exit's fault.
  */
@@ -23,19 +27,32 @@
 void smx_alive_start(struct smx_ipr *ipr, smx_ns now)
 {
     ipr->alive = (struct smx_ipr_alive){
+        .started = now,
         .last_up = now,
         .unanswered = SMX_NEVER,
+        .waiting = SMX_NEVER,
         .answer_by = SMX_NEVER,
         .ident = (uint16_t)smx_random_u64(ipr->random),
     };
     ipr->stats.rtt = 0;
 }
 
+static void sent(struct smx_ipr_alive *a, smx_ns now)
+{
+    a->last_up = now;
+    if (a->unanswered == SMX_NEVER)
+        a->unanswered = now;
+}
+
 void smx_alive_sent(struct smx_ipr *ipr, smx_ns now, bool expects_answer)
 {
-    ipr->alive.last_up = now;
-    if (expects_answer && ipr->alive.unanswered == SMX_NEVER)
-        ipr->alive.unanswered = now;
+    struct smx_ipr_alive *a = &ipr->alive;
+    a->last_up = now;
+    if (!expects_answer)
+        return;
+    sent(a, now);
+    if (a->waiting == SMX_NEVER)
+        a->waiting = now;
 }
 
 static void answered(struct smx_ipr_alive *a)
@@ -46,9 +63,19 @@ static void answered(struct smx_ipr_alive *a)
 
 void smx_alive_received(struct smx_ipr *ipr, bool data)
 {
-    ipr->alive.unanswered = SMX_NEVER;
-    if (data)
-        answered(&ipr->alive);
+    struct smx_ipr_alive *a = &ipr->alive;
+    a->unanswered = SMX_NEVER;
+    if (!data)
+        return;
+    a->waiting = SMX_NEVER;
+    answered(a);
+}
+
+/* The program has waited for too long. */
+static bool out_of_patience(const struct smx_ipr *ipr, smx_ns now)
+{
+    smx_ns since = ipr->alive.waiting;
+    return since != SMX_NEVER && now - since >= ipr->config.patience;
 }
 
 void smx_alive_pong(struct smx_ipr *ipr, smx_ns now, uint64_t id)
@@ -57,7 +84,7 @@ void smx_alive_pong(struct smx_ipr *ipr, smx_ns now, uint64_t id)
     if (id != a->ping_id || a->ping_sent == 0)
         return;
     a->pong_works = true;
-    if (a->echo_works)
+    if (a->echo_works || out_of_patience(ipr, now))
         return;
     ipr->stats.rtt = now - a->ping_sent;
     answered(a);
@@ -108,7 +135,7 @@ static size_t pull_echo(struct smx_ipr *ipr, smx_ns now, struct smx_pull *pull)
     a->echo_sent = now;
     a->answer_by = now + SMX_IPR_PROBE_TIMEOUT;
     write_echo(ipr, echo);
-    smx_alive_sent(ipr, now, true);
+    sent(a, now);
     return smx_uplink_frame(ipr, pull->data, pull->cap, echo, sizeof(echo));
 }
 
@@ -150,8 +177,12 @@ smx_ns smx_alive_deadline(const struct smx_ipr *ipr)
         return a->answer_by;
     if (a->echo_due)
         return SMX_NEVER; /* when it has left */
-    smx_ns silent = a->unanswered == SMX_NEVER ? SMX_NEVER : a->unanswered + SMX_IPR_SILENCE;
-    return smx_ns_min(a->last_up + SMX_IPR_KEEPALIVE, silent);
+    if (!a->echo_sent)
+        return a->started + SMX_IPR_FIRST_PROBE;
+    if (a->waiting == SMX_NEVER)
+        return a->last_up + SMX_IPR_KEEPALIVE;
+    smx_ns asked = a->waiting > a->echo_sent ? a->waiting : a->echo_sent;
+    return smx_ns_min(a->last_up + SMX_IPR_KEEPALIVE, asked + SMX_IPR_SILENCE);
 }
 
 void smx_alive_run(struct smx_ipr *ipr, smx_ns now)

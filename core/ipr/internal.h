@@ -48,8 +48,8 @@
 #define SMX_IPR_WINDOW_MIN    (4 * SMX_IPR_MSS)
 #define SMX_IPR_WINDOW_SHARE  4 /* of a small stock, what the window may claim: one in so many */
 
-/* alive.c */
-#define SMX_IPR_SILENCE       (10 * SMX_SEC) /* data sent and nothing received: ask */
+/* alive.c; SMX_IPR_SILENCE: ipr.h */
+#define SMX_IPR_FIRST_PROBE   SMX_SEC /* after the start: what is quickly done has gone before, undisturbed */
 #define SMX_IPR_PROBE_TIMEOUT (5 * SMX_SEC)
 #define SMX_IPR_PROBES_LOST   3 /* unanswered in a row: lost */
 
@@ -94,8 +94,10 @@ struct smx_ipr_surbs {
 };
 
 struct smx_ipr_alive {
-    smx_ns last_up, unanswered; /* `unanswered`: data sent since then, nothing received; SMX_NEVER: none */
-    smx_ns answer_by;           /* SMX_NEVER: no probe is out */
+    smx_ns started, last_up;
+    smx_ns unanswered; /* something was sent then, and nothing received since; SMX_NEVER: not so */
+    smx_ns waiting;    /* the same of the program's data, in both directions */
+    smx_ns answer_by;  /* SMX_NEVER: no probe is out */
     smx_ns echo_sent, ping_sent;
     uint16_t ident, sequence;
     uint64_t ping_id;
@@ -169,7 +171,7 @@ void smx_surbs_check(struct smx_ipr *ipr, smx_ns now);
 
 void smx_alive_start(struct smx_ipr *ipr, smx_ns now);
 void smx_alive_sent(struct smx_ipr *ipr, smx_ns now, bool expects_answer);
-/* A message of the exit; `data`: IP packets for our addresses. */
+/* A message of the exit; `data`: one for connected clients only, IP packets or what its policy says about ours. */
 void smx_alive_received(struct smx_ipr *ipr, bool data);
 void smx_alive_pong(struct smx_ipr *ipr, smx_ns now, uint64_t id);
 /* Is this packet the answer to our echo? Then it is not for the stack. */

@@ -18,7 +18,7 @@
 
 void smx_ipr_config_default(struct smx_ipr_config *config)
 {
-    *config = (struct smx_ipr_config){.probe_ipv4 = {9, 9, 9, 9}};
+    *config = (struct smx_ipr_config){.probe_ipv4 = {9, 9, 9, 9}, .patience = SMX_IPR_SILENCE};
 }
 
 struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_client *client,

@@ -6,6 +6,10 @@
  * An exit that was up and is lost is dialled again at once, then others, DIALS_MAX dials in all before the tunnel
  * fails. Every new dial forgets the old conversation with the exit: its SURBs, its sender tag. Flows end with it, also
  * when the exit gives the same addresses again, for its translation table is another one.
+ *
+ * An exit that connects but never carries a packet is dialled again only once before others are. As the silence may be
+ * that of the program's destinations, each such connection doubles the patience with the next one (core/ipr/alive.c),
+ * up to PATIENCE_DOUBLINGS times.
  */
 #include "stack/tunnel/internal.h"
 
@@ -13,6 +17,8 @@
 
 #define DISCOVERED_TIMEOUT (12 * SMX_SEC) /* v10 has SMX_IPR_V10_HEADSTART of it */
 #define DIALS_MAX          10
+#define PATIENCE_DOUBLINGS 8 /* to 43 minutes */
+#define MUTE_AGAIN         2 /* connections in a row without a packet, then another exit's turn */
 
 static smx_ns now_of(const struct smx_tunnel *tunnel)
 {
@@ -55,6 +61,7 @@ static void ipr_state(void *ctx, enum smx_ipr_state state, const struct smx_faul
     if (state == SMX_IPR_UP) {
         tunnel->exit_up = true;
         tunnel->exit_tries = 0;
+        tunnel->exit_mute++; /* until it carries a packet */
         smx_timer_set(tunnel->loop, &tunnel->exit_step, SMX_NEVER);
         memset(tunnel->exits_tried, 0, sizeof(tunnel->exits_tried));
         smx_tunnel_ready(tunnel, tunnel->ever_ready);
@@ -71,6 +78,7 @@ static void ipr_state(void *ctx, enum smx_ipr_state state, const struct smx_faul
 static void ipr_packet(void *ctx, const uint8_t *packet, size_t len)
 {
     struct smx_tunnel *tunnel = ctx;
+    tunnel->exit_mute = 0;
     tunnel->ops.packet(tunnel->ctx, packet, len);
 }
 
@@ -101,6 +109,7 @@ static void dial(struct smx_tunnel *tunnel)
     smx_client_forget(tunnel->client, &tunnel->exit);
     smx_ipr_config_default(&config);
     config.try_v10 = speaks_v10(tunnel);
+    config.patience <<= tunnel->exit_mute < PATIENCE_DOUBLINGS ? tunnel->exit_mute : PATIENCE_DOUBLINGS;
     tunnel->ipr = smx_ipr_new(&config, tunnel->client, &smx_random_system, &ipr_ops, tunnel);
     enum smx_err err =
         tunnel->ipr ? smx_ipr_connect(tunnel->ipr, now_of(tunnel), smx_tunnel_unix(), &tunnel->exit) : SMX_E_NOMEM;
@@ -188,7 +197,7 @@ static void step_due(struct smx_timer *timer, smx_ns now)
     drop_ipr(tunnel);
     smx_tunnel_reconnecting(tunnel, &fault);
     smx_info("exit: %s", fault.text);
-    if (was_up)
+    if (was_up && tunnel->exit_mute < MUTE_AGAIN)
         begin(tunnel);
     else
         dial_again(tunnel, &fault);

@@ -69,6 +69,7 @@ struct smx_tunnel {
     struct smx_fault exit_fault;
     uint8_t exits_tried[SMX_IPR_MAX / 8];
     unsigned exit_tries; /* since the exit was up */
+    unsigned exit_mute;  /* connections in a row that brought no packet, the present one included */
     size_t window;       /* wanted */
     struct smx_timer exit_step;
 };

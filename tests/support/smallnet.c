@@ -546,7 +546,8 @@ static bool ipr_packet(void *ctx, const uint8_t *packet, size_t len)
 {
     struct smallnet *net = ctx;
     uint8_t reply[2048];
-    if (len < 28 || len > sizeof(reply) || packet[0] != 0x45 || packet[9] != 1 || packet[20] != 8)
+    if (net->view.exit == EXIT_NOWHERE || len < 28 || len > sizeof(reply) || packet[0] != 0x45 || packet[9] != 1 ||
+        packet[20] != 8)
         return true;
     memcpy(reply, packet, len);
     memcpy(reply + 12, packet + 16, 4);

@@ -42,7 +42,8 @@ enum smallnet_gateway {
 enum smallnet_exit {
     EXIT_GOOD,
     EXIT_SILENT, /* swallows what arrives */
-    EXIT_FULL    /* denies every connect */
+    EXIT_FULL,   /* denies every connect */
+    EXIT_NOWHERE /* connects, answers pings, and loses every IP packet */
 };
 
 struct smallnet;

@@ -102,10 +102,22 @@ static struct note *expect_ping(smx_ns now)
     return note;
 }
 
-Test(ipr_alive, an_idle_connection_is_kept_and_measured)
+/* Connected, and the first echo is out; its answer is delivered if asked for. Returns when that was. */
+static smx_ns up_and_probed(bool reply)
 {
     up(0);
-    smx_ns now = T0;
+    run_until(T0 + SMX_IPR_FIRST_PROBE - 1);
+    cr_assert(!net.woken[SMX_LANE_CONTROL]);
+    run_until(T0 + SMX_IPR_FIRST_PROBE);
+    expect_echo(T0 + SMX_IPR_FIRST_PROBE, reply);
+    cr_assert(!slot(T0 + SMX_IPR_FIRST_PROBE, SMX_LANE_CONTROL));
+    net.n = 1;
+    return T0 + SMX_IPR_FIRST_PROBE;
+}
+
+Test(ipr_alive, an_idle_connection_is_kept_and_measured)
+{
+    smx_ns now = up_and_probed(true);
     for (int i = 0; i < 10; i++) {
         run_until(now + SMX_IPR_KEEPALIVE - 1);
         cr_assert(!net.woken[SMX_LANE_CONTROL]);
@@ -121,7 +133,7 @@ Test(ipr_alive, an_idle_connection_is_kept_and_measured)
 
 Test(ipr_alive, traffic_makes_echoes_unnecessary)
 {
-    up(0);
+    up_and_probed(true);
     for (int i = 1; i < 10; i++) {
         smx_ns now = T0 + i * 15 * SMX_SEC;
         run_until(now);
@@ -136,10 +148,7 @@ Test(ipr_alive, traffic_makes_echoes_unnecessary)
 
 Test(ipr_alive, three_unanswered_probes_mean_lost)
 {
-    up(0);
-    smx_ns now = T0 + SMX_IPR_KEEPALIVE;
-    run_until(now);
-    expect_echo(now, false);
+    smx_ns now = up_and_probed(false);
     for (int i = 1; i < SMX_IPR_PROBES_LOST; i++) {
         now += SMX_IPR_PROBE_TIMEOUT;
         run_until(now);
@@ -154,7 +163,7 @@ Test(ipr_alive, three_unanswered_probes_mean_lost)
 
 Test(ipr_alive, data_without_an_answer_is_asked_about)
 {
-    up(0);
+    up_and_probed(true);
     send_tcp(1, 1, SMX_TCP_ACK, 0, 10, false);
     slot(T0 + SMX_SEC, SMX_LANE_BULK);
     run_until(T0 + SMX_SEC + SMX_IPR_SILENCE - 1);
@@ -167,20 +176,17 @@ Test(ipr_alive, data_without_an_answer_is_asked_about)
 
 Test(ipr_alive, acks_do_not_ask_for_an_answer)
 {
-    up(0);
+    smx_ns now = up_and_probed(true);
     send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true);
-    slot(T0, SMX_LANE_INTERACTIVE);
-    run_until(T0 + SMX_IPR_KEEPALIVE - 1);
+    slot(now, SMX_LANE_INTERACTIVE);
+    run_until(now + SMX_IPR_KEEPALIVE - 1);
     cr_assert(!net.woken[SMX_LANE_CONTROL]);
     smx_ipr_free(ipr);
 }
 
 Test(ipr_alive, any_data_from_the_exit_is_proof)
 {
-    up(0);
-    smx_ns now = T0 + SMX_IPR_KEEPALIVE;
-    run_until(now);
-    expect_echo(now, false);
+    smx_ns now = up_and_probed(false);
     deliver_udp(now + SMX_SEC, 1);
     run_until(now + SMX_IPR_KEEPALIVE - 1);
     cr_assert(seen.changes == 1 && slot(now, SMX_LANE_CONTROL) == NULL);
@@ -189,10 +195,7 @@ Test(ipr_alive, any_data_from_the_exit_is_proof)
 
 Test(ipr_alive, where_echoes_get_no_answer_the_pong_counts)
 {
-    up(0);
-    smx_ns now = T0 + SMX_IPR_KEEPALIVE;
-    run_until(now);
-    expect_echo(now, false);
+    smx_ns now = up_and_probed(false);
     now += SMX_IPR_PROBE_TIMEOUT;
     run_until(now);
     expect_echo(now, false);
@@ -211,10 +214,7 @@ Test(ipr_alive, where_echoes_get_no_answer_the_pong_counts)
 
 Test(ipr_alive, a_pong_does_not_replace_echoes_that_used_to_work)
 {
-    up(0);
-    smx_ns now = T0 + SMX_IPR_KEEPALIVE;
-    run_until(now);
-    expect_echo(now, true);
+    smx_ns now = up_and_probed(true);
     now += SMX_IPR_KEEPALIVE;
     run_until(now);
     expect_echo(now, false);
@@ -227,6 +227,31 @@ Test(ipr_alive, a_pong_does_not_replace_echoes_that_used_to_work)
     run_until(now + SMX_IPR_PROBE_TIMEOUT);
     cr_assert_eq(seen.state, SMX_IPR_LOST); /* the exit is there, but forgot our addresses */
     smx_ipr_free(ipr);
+}
+
+/* An exit that forgot us before its first echo could come back, and answers pings: only what the program misses tells.
+ */
+Test(ipr_alive, a_pong_does_not_stand_for_the_programs_data)
+{
+    for (smx_ns patience = SMX_IPR_SILENCE; patience <= 8 * SMX_IPR_SILENCE; patience *= 2) {
+        smx_ns now = up_and_probed(false), asked = now;
+        ipr->config.patience = patience;
+        send_tcp(1, 1, SMX_TCP_ACK, 0, 10, false);
+        slot(now, SMX_LANE_BULK);
+        while (seen.state == SMX_IPR_UP) {
+            net.n = 1;
+            now = smx_ipr_deadline(ipr);
+            cr_assert(now != SMX_NEVER && now < asked + 2 * patience + 60 * SMX_SEC);
+            smx_ipr_run(ipr, now);
+            for (struct note *note; (note = slot(now, SMX_LANE_CONTROL));)
+                if (note->request.kind == SMX_IPR_PING)
+                    deliver_kind(now + 100 * SMX_MS, SMX_IPR_PONG, note->request.request_id);
+        }
+        cr_assert(seen.state == SMX_IPR_LOST && seen.fault.code == SMX_E_TIMEOUT);
+        cr_assert(now - asked >= patience && now - asked <= patience + 3 * SMX_IPR_SILENCE, "%.1f s after the data",
+                  (double)(now - asked) / 1e9);
+        smx_ipr_free(ipr);
+    }
 }
 
 Test(ipr_alive, a_probe_that_could_not_leave_is_not_missed)

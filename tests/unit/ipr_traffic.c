@@ -484,19 +484,25 @@ Test(ipr_traffic, both_directions_share)
     close_tunnel();
 }
 
+/* One lost packet more or less at the wrong moment halves the rate of a few seconds: the mean of several runs counts.
+ */
 Test(ipr_traffic, one_percent_loss_costs_little_and_starves_nobody)
 {
-    open_tunnel(&(struct setup){0});
-    wait_up();
-    sim.loss = 0.01;
-    start_download(256 << 10);
-    run(5 * SMX_SEC);
-    uint32_t before = t.down.acked;
-    run(8 * SMX_SEC);
-    double rate = (double)(t.down.acked - before) / MSS / 8;
-    cr_assert_gt(rate, 60.0, "%.0f segments/s", rate);
-    check_estimate("loss", 120, 300);
-    close_tunnel();
+    double rate = 0;
+    unsigned rounds = 3;
+    for (uint8_t seed = 0; seed < rounds; seed++) {
+        open_tunnel(&(struct setup){.seed = seed});
+        wait_up();
+        sim.loss = 0.01;
+        start_download(256 << 10);
+        run(3 * SMX_SEC);
+        uint32_t before = t.down.acked;
+        run(7 * SMX_SEC);
+        rate += (double)(t.down.acked - before) / MSS / 7 / rounds;
+        check_estimate("loss", 120, 300);
+        close_tunnel();
+    }
+    cr_assert_gt(rate, 65.0, "%.0f segments/s", rate); /* 110 on average over many seeds, 45 to 190 in single runs */
 }
 
 Test(ipr_traffic, without_poisson_the_window_is_the_limit)

@@ -375,15 +375,51 @@ Test(tunnel, a_named_gateway_that_stays_away_is_the_end)
     cr_assert(strstr(why.text, "Connection refused"), "%s", why.text);
 }
 
+static void assert_exit_comes_back(unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds && !strchr(history, '!'); i++)
+        pass(1);
+    cr_assert_str_eq(history, "directory gateway exit ready reconnecting ready!");
+    cr_assert(echo_works(5));
+}
+
 Test(tunnel, a_lost_exit_is_dialled_again)
 {
     start();
     assert_ready();
-    pass(25); /* one keepalive: where echoes never worked, a silent exit proves nothing */
+    pass(25); /* an echo or two */
     smallnet_forget_exit(net);
-    for (int i = 0; i < 120 && !strchr(history, '!'); i++)
+    assert_exit_comes_back(60);
+}
+
+/* It answers pings, so only our data tells. */
+Test(tunnel, an_exit_that_forgot_us_before_any_echo_is_dialled_again)
+{
+    start();
+    assert_ready();
+    smallnet_forget_exit(net);
+    for (int i = 0; i < 10; i++) {
+        send_echo(84);
         pass(1);
-    cr_assert_str_eq(history, "directory gateway exit ready reconnecting ready!");
+    }
+    assert_exit_comes_back(30);
+}
+
+/* The exit connects and carries nothing: the next one's turn, after a second chance. */
+Test(tunnel, an_exit_that_carries_nothing_is_replaced)
+{
+    smallnet_view(net)->exit = EXIT_NOWHERE;
+    smallnet_view(net)->dead_exit = true;
+    start();
+    assert_ready();
+    for (int i = 0; i < 120 && !strstr(history, "reconnecting ready! reconnecting"); i++) {
+        if (state == SMX_TUNNEL_READY)
+            send_echo(84);
+        pass(1);
+    }
+    cr_assert(strstr(history, "ready reconnecting ready! reconnecting"), "%s", history);
+    smallnet_view(net)->exit = EXIT_GOOD;
+    assert_ready();
     cr_assert(echo_works(5));
 }
 
