@@ -439,6 +439,11 @@ void smx_relay_forget(struct smx_relay *r)
     r->start.ops = NULL;
 }
 
+void smx_relay_resets(struct smx_relay *r, bool accepted, bool on)
+{
+    *(accepted ? &r->pump.far.resets : &r->pump.program.resets) = on;
+}
+
 struct smx_control_addr smx_relay_local(const struct smx_relay *r)
 {
     return r->local;

@@ -44,6 +44,8 @@ int smx_loopback_may_connect(struct smx_loopback *loopback, const struct smx_con
 struct smx_relay *smx_relay_open(struct smx_loopback *loopback, const struct smx_relay_start *start, int *error);
 /* No callbacks any more. The relay goes on by itself. */
 void smx_relay_forget(struct smx_relay *relay);
+/* Closing this end, the one that connected or the one that accepted, is a reset. */
+void smx_relay_resets(struct smx_relay *relay, bool accepted, bool on);
 struct smx_control_addr smx_relay_local(const struct smx_relay *relay);
 /* Bytes the program wrote that have not gone on. */
 size_t smx_relay_unsent(const struct smx_relay *relay);

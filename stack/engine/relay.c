@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -68,6 +69,10 @@ void smx_pump_stop(struct smx_pump *pump)
 
 static void finish(struct smx_pump *pump, int error)
 {
+    static const struct linger reset = {.l_onoff = 1};
+
+    if (error && pump->program.resets && pump->far.fd >= 0)
+        setsockopt(pump->far.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     smx_pump_stop(pump);
     pump->over(pump, error);
 }
@@ -155,6 +160,14 @@ static void tell(struct smx_pump_end *end)
     end->told = true;
 }
 
+/* It is not only done with sending, it is closed, by a process that wanted a reset then. */
+static bool has_reset(const struct smx_pump_end *end)
+{
+    struct pollfd now = {.fd = end->fd};
+
+    return end->resets && end->ended && poll(&now, 1, 0) == 1 && now.revents & POLLHUP;
+}
+
 /* 0, or the error that the pump ends with. */
 static int step(struct smx_pump *pump)
 {
@@ -163,7 +176,7 @@ static int step(struct smx_pump *pump)
 
     if (!error)
         error = move(far, program);
-    if (!error && (far->refuses || (program->refuses && program->ended)))
+    if (!error && (far->refuses || (program->refuses && program->ended) || has_reset(program) || has_reset(far)))
         error = ECONNRESET;
     if (error)
         return error;

@@ -17,6 +17,7 @@ struct smx_pump_end {
     bool ended;   /* it will send nothing more */
     bool told;    /* that the other end will not either */
     bool refuses; /* it takes nothing more */
+    bool resets;  /* SO_LINGER {1, 0}: its close is a reset */
 };
 
 struct smx_pump {

@@ -297,6 +297,7 @@ static bool start_relay(struct record *r, int *error)
         return false;
     r->fd = -1;
     r->local = smx_relay_local(r->relay);
+    smx_relay_resets(r->relay, false, r->options.linger == 0);
     return true;
 }
 
@@ -526,6 +527,8 @@ int smx_socket_setopt(struct smx_sockets *sockets, const struct smx_control_requ
     r->options = options;
     if (r->flow)
         smx_flow_set_options(r->flow, &options);
+    else if (r->relay || (r->accepted && r->accepted->relay))
+        smx_relay_resets(r->relay ? r->relay : r->accepted->relay, !r->relay, options.linger == 0);
     return 0;
 }
 
