@@ -36,6 +36,7 @@
 #define SMX_SURBS_ASKS_BELOW  60             /* it asks for more */
 #define SMX_SURBS_KEEP        80             /* so that it need not ask: what the window leaves there */
 #define SMX_SURBS_URGENT      30             /* below: before bulk data */
+#define SMX_SURBS_AHEAD       512            /* least window, in packets, to have SURBs for when nothing waits */
 #define SMX_SURBS_MAX         2048           /* most we try to keep there */
 #define SMX_SURBS_PER_PACKET  3              /* that ride along with small packets */
 #define SMX_SURBS_BATCH       24             /* in one message without data: 7 packets, nearly as good as 100 in 29 */
@@ -156,6 +157,8 @@ void smx_downlink_packet(void *ctx, smx_ns now, const uint8_t *packet, size_t le
 
 void smx_surbs_start(struct smx_ipr *ipr); /* before the first message to the exit */
 uint64_t smx_surbs_stock(const struct smx_ipr *ipr);
+/* From a packet of ours to the exit's answer, as far as the mixnet's own acks tell; 0: unknown. */
+smx_ns smx_surbs_round_trip(const struct smx_ipr *ipr);
 /* SURBs that should ride along with a small packet now. */
 unsigned smx_surbs_wanted(const struct smx_ipr *ipr, smx_ns now);
 /* The exit spent SURBs: a data message with this number, or an inline answer (0). */

@@ -7,9 +7,10 @@
  *
  *   stock   = SURBs sent - SURBs spent. Spent is what the exit's numbering tells: it numbers its data messages, so the
  *             highest number seen counts also those lost or still on their way. Inline answers and requests count one.
- *   target  = 80 + one batch + one per full packet of the window that the stack wants to advertise
- *   supply  = up to 3 in each packet with room for them, for nothing; the rest in messages of their own. Those share
- *             the slots half and half with waiting data, unless the stock is so low that nothing could come back.
+ *   target  = 80 + one batch + one per full packet of the window that the stack wants to advertise; while no data
+ * waits, a window is assumed that lets the next page come down at once, as slots for it cost only cover traffic supply
+ * = up to 3 in each packet with room for them, for nothing; the rest in messages of their own. Those share the slots
+ * half and half with waiting data, unless the stock is so low that nothing could come back.
  *
  * The estimate drifts when SURBs die unseen (a lost bundle of acks, a key rotation). The exit's requests tell the
  * truth: when it asks, it had fewer than 60, plus what was sent so lately that it cannot have arrived before it asked.
@@ -25,13 +26,20 @@ static uint64_t sent_total(const struct smx_ipr *ipr)
     return stats.surbs_sent - ipr->surbs.base;
 }
 
-static smx_ns round_trip(const struct smx_ipr *ipr)
+smx_ns smx_surbs_round_trip(const struct smx_ipr *ipr)
 {
     struct smx_client_stats stats;
     smx_client_stats(ipr->client, &stats);
-    if (stats.srtt <= 0)
+    return stats.srtt;
+}
+
+/* After this long a packet has arrived, or never will. */
+static smx_ns surely_there(const struct smx_ipr *ipr)
+{
+    smx_ns srtt = smx_surbs_round_trip(ipr);
+    if (srtt <= 0)
         return SMX_SEC;
-    return 2 * stats.srtt < 3 * SMX_SEC ? 2 * stats.srtt : 3 * SMX_SEC;
+    return 2 * srtt < 3 * SMX_SEC ? 2 * srtt : 3 * SMX_SEC;
 }
 
 void smx_surbs_start(struct smx_ipr *ipr)
@@ -83,7 +91,7 @@ static void sample(struct smx_ipr *ipr, smx_ns now)
 static uint64_t in_flight(const struct smx_ipr *ipr, smx_ns now)
 {
     const struct smx_ipr_surbs *s = &ipr->surbs;
-    smx_ns before = now - round_trip(ipr);
+    smx_ns before = now - surely_there(ipr);
     unsigned kept = s->samples < SMX_SURBS_SAMPLES ? s->samples : SMX_SURBS_SAMPLES;
     uint64_t arrived = 0;
     for (unsigned i = 1; i <= kept && arrived == 0; i++) {
@@ -104,21 +112,24 @@ void smx_surbs_request(struct smx_ipr *ipr, smx_ns now)
 
 /* --- supply ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t target(const struct smx_ipr *ipr)
+static uint64_t target(const struct smx_ipr *ipr, bool idle)
 {
-    uint64_t want = SMX_SURBS_KEEP + SMX_SURBS_BATCH + ipr->surbs.window / SMX_IPR_MSS;
+    uint64_t window = ipr->surbs.window / SMX_IPR_MSS;
+    if (idle && window < SMX_SURBS_AHEAD)
+        window = SMX_SURBS_AHEAD;
+    uint64_t want = SMX_SURBS_KEEP + SMX_SURBS_BATCH + window;
     return want < SMX_SURBS_MAX ? want : SMX_SURBS_MAX;
 }
 
-static uint64_t deficit(const struct smx_ipr *ipr)
+static uint64_t deficit(const struct smx_ipr *ipr, bool idle)
 {
-    uint64_t stock = smx_surbs_stock(ipr), want = target(ipr);
+    uint64_t stock = smx_surbs_stock(ipr), want = target(ipr, idle);
     return stock < want ? want - stock : 0;
 }
 
 unsigned smx_surbs_wanted(const struct smx_ipr *ipr, smx_ns now)
 {
-    uint64_t missing = deficit(ipr);
+    uint64_t missing = deficit(ipr, true);
     bool suspect = ipr->alive.unanswered != SMX_NEVER && now - ipr->alive.unanswered >= SMX_SURBS_SUSPECT;
     if (ipr->config.mimic_surbs)
         return ipr->config.mimic_surbs;
@@ -128,9 +139,9 @@ unsigned smx_surbs_wanted(const struct smx_ipr *ipr, smx_ns now)
 /* Is it the SURBs' turn? */
 static bool batch_allowed(const struct smx_ipr *ipr)
 {
-    if (ipr->config.mimic_surbs || deficit(ipr) < SMX_SURBS_BATCH)
-        return false;
     bool data_waits = ipr->interactive.n > 0 || ipr->bulk.n > 0;
+    if (ipr->config.mimic_surbs || deficit(ipr, !data_waits) < SMX_SURBS_BATCH)
+        return false;
     return !data_waits || ipr->surbs.data >= SMX_SURBS_BATCH_SLOTS || smx_surbs_stock(ipr) < SMX_SURBS_URGENT;
 }
 

@@ -147,12 +147,10 @@ void smx_tunnel_kick(struct smx_tunnel *tunnel)
 static void work_due(struct smx_timer *timer, smx_ns now)
 {
     struct smx_tunnel *tunnel = SMX_TUNNEL_OF(timer, work);
-    smx_ns ipr = SMX_NEVER;
-    if (tunnel->ipr) {
+    if (tunnel->ipr)
         smx_ipr_run(tunnel->ipr, now);
-        ipr = smx_ipr_deadline(tunnel->ipr);
-    }
     smx_client_run(tunnel->client, now);
+    smx_ns ipr = tunnel->ipr ? smx_ipr_deadline(tunnel->ipr) : SMX_NEVER; /* slots served may have changed it */
     smx_timer_set(tunnel->loop, timer, smx_ns_min(ipr, smx_client_deadline(tunnel->client)));
     bool writable = smx_tunnel_writable(tunnel);
     bool turned = writable && !tunnel->was_writable;

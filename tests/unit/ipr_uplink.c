@@ -282,15 +282,15 @@ Test(ipr_surbs, the_window_is_what_the_stock_pays_for)
 Test(ipr_surbs, supply_reaches_the_target_and_stops)
 {
     up(0);
-    smx_ipr_want_window(ipr, 100 * 1380);
+    smx_ipr_want_window(ipr, 600 * 1380);
     unsigned rounds = 0;
     while (smx_ipr_run(ipr, T0 + SMX_SEC), net.woken[SMX_LANE_SURBS]) {
         cr_assert_null(slot(T0, SMX_LANE_SURBS)); /* promises, no packet */
         net.surbs_sent += net.owed;               /* and they leave */
         net.owed = 0;
-        cr_assert_lt(++rounds, 20);
+        cr_assert_lt(++rounds, 40);
     }
-    const unsigned target = 80 + SMX_SURBS_BATCH + 100;
+    const unsigned target = 80 + SMX_SURBS_BATCH + 600;
     cr_assert(stats().surbs_at_exit > target - SMX_SURBS_BATCH && stats().surbs_at_exit <= target);
     unsigned missing = target - stats().surbs_at_exit + 2;
     deliver_udp(T0, 2);
