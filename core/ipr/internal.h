@@ -26,10 +26,10 @@
 #define SMX_IPR_MIMIC_OPEN    10 /* what the reference puts into its Open (04 section 1) */
 
 /* uplink.c */
-#define SMX_IPR_QUEUE_SOFT       128 /* packets per lane above which smx_ipr_writable says no */
-#define SMX_IPR_RETRANSMIT_DATA  10  /* by the mixnet, then TCP has long done so itself (02 trap 22) */
-#define SMX_IPR_RETRANSMIT_ACKS  1   /* newer acks follow (07 section 8, I17) */
-#define SMX_IPR_MIMIC_QUEUED_MAX 64  /* fragments of ours in the client's queues, as smx_ipr_writable counts */
+#define SMX_IPR_QUEUE_SOFT       32 /* packets per lane above which smx_ipr_writable says no: half a second of slots */
+#define SMX_IPR_RETRANSMIT_DATA  10 /* by the mixnet, then TCP has long done so itself (02 trap 22) */
+#define SMX_IPR_RETRANSMIT_ACKS  1  /* newer acks follow (07 section 8, I17) */
+#define SMX_IPR_MIMIC_QUEUED_MAX 64 /* fragments of ours in the client's queues, as smx_ipr_writable counts */
 
 /* surbs.c (04 section 10) */
 #define SMX_SURBS_RESERVE     12             /* the exit answers nothing with fewer */
@@ -74,6 +74,7 @@ struct smx_ipr_packet {
     uint8_t *bytes;
     uint16_t len;
     bool pure_ack;
+    uint32_t flow; /* a hash: packets of one flow have the same one */
 };
 struct smx_ipr_queue {
     struct smx_ipr_packet ring[SMX_IPR_QUEUE_MAX];

@@ -10,6 +10,8 @@
  * one did and more, so a slow link carries the latest state of each flow instead of its history. Acks that repeat the
  * same number are kept: their number means something to the sender.
  *
+ * Small packets pass large ones, but never those of their own flow: TCP would take what they passed for lost.
+ *
  * With mimic_surbs nothing of this happens: each packet becomes one message with that many SURBs at once, as the
  * reference does it, and waits in the mixnet client.
  */
@@ -81,6 +83,28 @@ static struct smx_ipr_packet *superseded_by(struct smx_ipr_queue *queue, const u
     return NULL;
 }
 
+/* --- order -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t flow_hash(const struct smx_ip_view *view)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a; a collision costs only precedence */
+    uint8_t ends[5] = {view->protocol, (uint8_t)(view->src_port >> 8), (uint8_t)view->src_port,
+                       (uint8_t)(view->dst_port >> 8), (uint8_t)view->dst_port};
+    for (unsigned i = 0; i < view->addr_len; i++)
+        hash = (hash ^ view->dst[i]) * 16777619u;
+    for (unsigned i = 0; i < sizeof(ends); i++)
+        hash = (hash ^ ends[i]) * 16777619u;
+    return hash;
+}
+
+static bool waits_in(struct smx_ipr_queue *queue, uint32_t flow)
+{
+    for (unsigned i = queue->n; i-- > 0;)
+        if (queue_at(queue, i)->flow == flow)
+            return true;
+    return false;
+}
+
 /* --- in ----------------------------------------------------------------------------------------------------------- */
 
 static unsigned queued_at_client(const struct smx_ipr *ipr)
@@ -136,9 +160,14 @@ static enum smx_err send_at_once(struct smx_ipr *ipr, smx_ns now, const uint8_t 
     return SMX_OK;
 }
 
-static enum smx_err enqueue(struct smx_ipr_queue *queue, const uint8_t *packet, size_t len)
+static enum smx_err enqueue(struct smx_ipr *ipr, bool *interactive, const uint8_t *packet, size_t len)
 {
+    struct smx_ip_view view;
     bool ack = pure_ack(packet, len);
+    uint32_t flow = smx_ip_parse(&view, packet, len) ? 0 : flow_hash(&view);
+    if (!ack && *interactive && waits_in(&ipr->bulk, flow))
+        *interactive = false;
+    struct smx_ipr_queue *queue = *interactive ? &ipr->interactive : &ipr->bulk;
     struct smx_ipr_packet *slot = ack ? superseded_by(queue, packet, len) : NULL;
     if (!slot && queue->n == SMX_IPR_QUEUE_MAX)
         return SMX_E_FULL;
@@ -150,7 +179,7 @@ static enum smx_err enqueue(struct smx_ipr_queue *queue, const uint8_t *packet, 
         free(slot->bytes);
     else
         slot = queue_at(queue, queue->n++);
-    *slot = (struct smx_ipr_packet){.bytes = bytes, .len = (uint16_t)len, .pure_ack = ack};
+    *slot = (struct smx_ipr_packet){.bytes = bytes, .len = (uint16_t)len, .pure_ack = ack, .flow = flow};
     return SMX_OK;
 }
 
@@ -162,7 +191,7 @@ enum smx_err smx_ipr_send(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet
         return SMX_E_RANGE;
     if (ipr->config.mimic_surbs)
         return send_at_once(ipr, now, packet, len, interactive);
-    enum smx_err err = enqueue(interactive ? &ipr->interactive : &ipr->bulk, packet, len);
+    enum smx_err err = enqueue(ipr, &interactive, packet, len);
     if (!err)
         smx_client_wake(ipr->client, interactive ? SMX_LANE_INTERACTIVE : SMX_LANE_BULK);
     return err;

@@ -117,11 +117,38 @@ Test(ipr_uplink, limits)
         cr_assert_eq(smx_ipr_send(ipr, T0, packet, len, false), SMX_OK);
     }
     cr_assert_eq(smx_ipr_send(ipr, T0, packet, len, false), SMX_E_FULL);
+    len = packet_udp(packet, us, server, 1, 3, 100);
     cr_assert_eq(smx_ipr_send(ipr, T0, packet, len, true), SMX_OK);
     while (!smx_ipr_writable(ipr)) {
         net.n = 1;
         cr_assert_not_null(slot(T0, SMX_LANE_BULK));
     }
+    smx_ipr_free(ipr);
+}
+
+/* TCP takes a segment that was overtaken for lost, when the one behind it is acknowledged. */
+Test(ipr_uplink, a_small_packet_passes_other_flows_but_not_its_own)
+{
+    static const uint16_t order[] = {2, 1, 1, 1}; /* ports as they leave */
+    up(0);
+    net.surbs_sent += SMX_SURBS_MAX;
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 1200, false);
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 1200, false);
+    send_tcp(1, 1, SMX_TCP_ACK | SMX_TCP_PSH, 0, 500, true); /* the end of the same write */
+    send_tcp(2, 1, SMX_TCP_ACK | SMX_TCP_PSH, 0, 500, true);
+    unsigned n = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        const struct note *note = slot(T0, i ? SMX_LANE_BULK : SMX_LANE_INTERACTIVE);
+        const uint8_t *p;
+        size_t len;
+        if (!note)
+            break;
+        struct smx_reader r = smx_reader(note->request.bundle, note->request.bundle_len);
+        while (smx_bundle_next(&r, &p, &len))
+            cr_assert_eq(smx_be16(p + 20), order[n++]);
+        net.n = 1;
+    }
+    cr_assert_eq(n, 4);
     smx_ipr_free(ipr);
 }
 
