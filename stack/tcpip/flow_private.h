@@ -35,8 +35,8 @@ struct smx_flow {
     struct chunk *queue, *queue_tail;
     size_t queued;
     size_t window, demand; /* granted by window.c; what the flow could use */
-    smx_ns window_round, last_data;
-    size_t window_bytes; /* consumed in this round */
+    size_t window_bytes;   /* taken by the program since window_since */
+    smx_ns window_since, last_data;
 
     /* up */
     size_t upload_limit, round_acked;

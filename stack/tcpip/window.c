@@ -5,18 +5,21 @@
  * the flows together advertise no more than the tunnel's window (a function of its SURB stock), and tell the tunnel
  * what they could use, so that the stock is built first and the window opened afterwards.
  *
- * A flow's demand is twice what the program took in one round trip, at least what a SYN offers: the amount that keeps
- * the pipe full while the peer may still grow. The sum is shared among the flows that received something lately: those
- * that need less than an equal part get what they need, the others share the rest equally. A window once given cannot
- * be taken back; a smaller share takes effect as data arrives and is not granted anew.
+ * A flow's demand begins with what a SYN offers. It becomes twice the window when the program has taken a whole window
+ * within a few round trips of the idle tunnel: then the window may be what limits the flow. When a window lasts longer,
+ * something else limits it, and more would only wait in queues on the way. The demands are met as far as the tunnel's
+ * window goes, shared among the flows that received something lately: those that need less than an equal part get what
+ * they need, the others share the rest equally. A window once given cannot be taken back; a smaller share takes effect
+ * as data arrives and is not granted anew.
  *
  * The window covers what waits in the flow's queue, so it is also the bound of the engine's memory per flow.
  */
 #include "stack/tcpip/flow_private.h"
 
-#define ACTIVE    (2 * SMX_SEC) /* a flow that received something this long ago counts */
-#define ROUND_MIN (100 * SMX_MS)
-#define ROUND_MAX (2 * SMX_SEC)
+#define ACTIVE     (2 * SMX_SEC) /* a flow that received something this long ago counts */
+#define GROW_TRIPS 4             /* round trips in which a window must be used up to grow */
+#define GROW_MIN   (500 * SMX_MS)
+#define GROW_MAX   (4 * SMX_SEC)
 
 /* Opens the window of lwIP up to flow->window; sends an update by itself only when the peer may be waiting for it. */
 static void grant(struct smx_flow *flow)
@@ -50,28 +53,27 @@ void smx_window_start(struct smx_flow *flow, struct tcp_pcb *pcb)
 {
     flow->window = flow->demand = SMX_FLOW_WINDOW_START;
     pcb->rcv_wnd = pcb->rcv_ann_wnd = SMX_FLOW_WINDOW_START;
-    flow->window_round = smx_loop_now(flow->flows->loop);
+    flow->window_since = smx_loop_now(flow->flows->loop);
 }
 
-static smx_ns round_length(const struct smx_flow *flow)
+/* How soon a window that limits its flow is used up. */
+static smx_ns growth_time(const struct smx_flow *flow)
 {
     const struct smx_link *link = smx_netif_link(flow->flows->netif);
-    smx_ns rtt = link->rtt(link->ctx);
-    return rtt < ROUND_MIN ? rtt ? ROUND_MIN : SMX_SEC : rtt < ROUND_MAX ? rtt : ROUND_MAX;
+    smx_ns time = GROW_TRIPS * link->rtt(link->ctx);
+    return time < GROW_MIN ? GROW_MIN : time < GROW_MAX ? time : GROW_MAX;
 }
 
 void smx_window_consumed(struct smx_flow *flow, size_t len)
 {
-    smx_ns now = smx_loop_now(flow->flows->loop), spent = now - flow->window_round;
+    smx_ns now = smx_loop_now(flow->flows->loop);
     flow->last_data = now;
     flow->window_bytes += len;
-    smx_ns round = round_length(flow);
-    if (spent >= round) {
-        /* A late look at a long round must not be taken for speed. */
-        size_t per_round = (size_t)((double)flow->window_bytes * (double)round / (double)spent);
-        if (flow->pcb && 2 * per_round > flow->demand)
-            flow->demand = 2 * per_round < window_max(flow->pcb) ? 2 * per_round : window_max(flow->pcb);
-        flow->window_round = now;
+    if (flow->window_bytes >= flow->window) {
+        size_t twice = 2 * flow->window;
+        if (flow->pcb && now - flow->window_since <= growth_time(flow) && twice > flow->demand)
+            flow->demand = twice < window_max(flow->pcb) ? twice : window_max(flow->pcb);
+        flow->window_since = now;
         flow->window_bytes = 0;
     }
     grant(flow);

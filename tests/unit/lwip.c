@@ -155,7 +155,7 @@ Test(lwip, acks_are_thin)
     before = s.n;
     for (uint32_t i = 16; i < 32; i++)
         segments_give(&s, SEG_ACK, 1001 + i * 1368, s.next, 500, NULL, 0, 1368);
-    cr_assert_leq(s.n - before, 3);
+    cr_assert_leq(s.n - before, 5);
     segments_turn(&s, 120 * SMX_MS);
     cr_assert_eq(s.expected, 1001 + 32 * 1368, "the last within a tenth of a second");
 }
