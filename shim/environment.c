@@ -4,7 +4,8 @@
  * (`env -i`, sudo-like wrappers); a SMOLMIX_ variable that the parent set to another value is respected. The parent's
  * own environment is never touched.
  *
- * The engine in our own process is not in the environment: it serves this process only, children find their own.
+ * The engine in our own process is not in the environment: it serves this process only, children find their own. One in
+ * a process of its own is (apart.c), but only in theirs.
  */
 #include "shim/shim.h"
 
@@ -21,6 +22,7 @@ extern char **environ;
 
 static struct {
     _Atomic int state; /* 0: not read, 1: being read, 2: read */
+    size_t n, used;
     char *variables[VARIABLES_MAX + 1];
     char text[TEXT_MAX];
     char library[PATH_LEN_MAX]; /* absolute path of this library */
@@ -57,18 +59,30 @@ static void find_library(void)
         saved.library[0] = '\0';
 }
 
+static bool save(const char *name, const char *value)
+{
+    size_t len = strlen(name), size = len + strlen(value) + 1;
+
+    if (saved.n == VARIABLES_MAX || size > sizeof(saved.text) - saved.used)
+        return false;
+    char *entry = memcpy(saved.text + saved.used, name, len);
+    memcpy(entry + len, value, size - len);
+    saved.variables[saved.n++] = entry;
+    saved.used += size;
+    return true;
+}
+
 static void read_environment(void)
 {
-    size_t n = 0, used = 0;
-
-    for (char **e = environ; e && *e && n < VARIABLES_MAX; e++) {
-        size_t size = strlen(*e) + 1;
-        if (!is_ours(*e) || size > sizeof(saved.text) - used)
-            continue;
-        saved.variables[n++] = memcpy(saved.text + used, *e, size);
-        used += size;
-    }
+    for (char **e = environ; e && *e; e++)
+        if (is_ours(*e))
+            save(*e, "");
     find_library();
+}
+
+bool smx_environment_add(const char *name, const char *value)
+{
+    return save(name, value);
 }
 
 /* In the constructor, or earlier when another library's constructor opens a socket. */

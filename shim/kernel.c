@@ -14,6 +14,8 @@
  */
 #include "shim/shim.h"
 
+#include "shim/guard/inherited.h"
+
 #include <fcntl.h>
 #include <netinet/udp.h>
 #include <string.h>
@@ -178,6 +180,8 @@ static bool leads_out(int fd)
     struct smx_socket s;
     struct smx_address peer = {.len = sizeof(peer.room)};
 
+    if (smx_guarded())
+        return smx_guard_is_network(fd);
     if (smx_identify(fd, &s) != 0 || s.class != SMX_KERNEL)
         return false;
     if (raw(SYS_getpeername, fd, &peer.room, &peer.len) == 0)

@@ -3,7 +3,8 @@
  *   SMOLMIX_TUNNEL names an engine                        -> that one
  *   no option asks for a tunnel of one's own, and this
  *   user's `mixify up` runs (name "smolmix-up-<uid>")     -> that one
- *   otherwise                                             -> a thread of ours (guest.c), started when first needed
+ *   otherwise                                             -> a thread of ours (guest.c), started when first needed;
+ *                                                            with SMOLMIX_GUARD=seccomp a process of ours (apart.c)
  * A forked child decides anew. It finds out by a page that the kernel clears in children (MADV_WIPEONFORK), because
  * pthread_atfork handlers are not run by every fork; a vfork child shares the page, as it shares all of this.
  */
@@ -58,6 +59,8 @@ static bool is_up(const char *name)
     return fd >= 0;
 }
 
+static enum way decided(void);
+
 static void number(char *out, unsigned long n)
 {
     char digits[24];
@@ -71,7 +74,7 @@ static void number(char *out, unsigned long n)
     *out = '\0';
 }
 
-static enum way decide(void)
+static enum way choose(void)
 {
     const char *given = smx_environment_get("SMOLMIX_TUNNEL");
     static const char up[] = "smolmix-up-", own[] = "smolmix-";
@@ -100,6 +103,24 @@ static enum way decide(void)
         serve.name[strlen(own) + i] = "0123456789abcdef"[random[i / 2] >> (i % 2 ? 0 : 4) & 15];
     serve.name[strlen(own) + 2 * sizeof(random)] = '\0';
     return OWN;
+}
+
+/* Guarded, an engine in our own process would be too: there is one beside us, for our children as well. */
+static enum way decide(void)
+{
+    enum way way = choose();
+
+    if (!smx_apart_wanted())
+        return way;
+    smx_apart_enter(serve.name, way == OWN ? &serve.config : NULL);
+    return way == NOBODY ? NOBODY : GIVEN;
+}
+
+/* A guard begins with the program. */
+__attribute__((constructor)) static void begin(void)
+{
+    if (smx_apart_wanted())
+        decided();
 }
 
 /* A person who asked for a log is told why nothing works; nobody else is (programs parse the stderr of others). */

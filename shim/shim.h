@@ -155,6 +155,11 @@ bool smx_guarded(void);
 /* The calling thread may be made to wait; the supervisor's may not (supervisor/). */
 bool smx_may_wait(void);
 
+/* A plain preload with SMOLMIX_GUARD=seccomp (apart.c): is it one; and from now on it is guarded, by an engine of that
+ * name. config: the engine has to be started; NULL: it runs, or none can. Ends the process if there can be no guard. */
+bool smx_apart_wanted(void);
+void smx_apart_enter(const char *name, const struct smx_config *config);
+
 bool smx_guest_start(const char *name, const struct smx_config *config);
 bool smx_guest_running(char name[static SMX_CONTROL_NAME_MAX]); /* in this very process */
 void smx_guest_forget(void);                                    /* after fork */
@@ -210,6 +215,8 @@ _Noreturn void smx_exit_now(int status);
 
 /* A variable as it was when the program started; NULL: not set. */
 const char *smx_environment_get(const char *name);
+/* Another one, for us and our children; name: with "=". Before there are threads that could read. */
+bool smx_environment_add(const char *name, const char *value);
 char *const *smx_environment_own(void); /* all SMOLMIX_ variables, NULL terminated */
 bool smx_environment_complete(char *const envp[]);
 /* An upper bound for the entries of the array that smx_environment_fix fills. */

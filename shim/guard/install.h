@@ -4,10 +4,11 @@
 
 #include "shim/guard/filter.h"
 
-/* The calling process, all its threads and all children to come are guarded from now on, and nothing gains privileges
- * any more (no_new_privs). For good. Result: the notification descriptor (SMX_GUARD_NOTIFY) or 0, or -errno:
- *   -EBUSY   there is a supervisor around us already, and the kernel allows one
+/* The calling process, all its threads (profile DENY; for NOTIFY there must be one) and all children to come are
+ * guarded from now on, and nothing gains privileges any more (no_new_privs). For good. *listener: the notification
+ * descriptor; poll says POLLHUP when the last guarded process is gone, with DENY it says nothing else, and it may be
+ * -1. 0, or: -EBUSY             there is a supervisor around us already, and the kernel allows one (NOTIFY only)
  *   -EINVAL, -ENOSYS   the kernel cannot do it; Linux 5.19 or later is needed */
-int smx_guard_install(enum smx_guard_profile profile);
+int smx_guard_install(enum smx_guard_profile profile, int *listener);
 
 #endif

@@ -52,8 +52,8 @@ enum smx_err guard_check(struct smx_fault *fault)
                 names[fd]);
     pid_t pid = fork();
     if (pid == 0) {
-        int r = smx_guard_install(SMX_GUARD_NOTIFY);
-        _exit(r < 0 ? -r : 0);
+        int listener;
+        _exit(-smx_guard_install(SMX_GUARD_NOTIFY, &listener));
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         return cannot(fault, errno);
@@ -79,12 +79,13 @@ static void send_listener(int link, int listener)
 
 void guard_enter(int link)
 {
+    int listener;
     char go;
 
     smx_guard_close_inherited();
-    int listener = smx_guard_install(SMX_GUARD_NOTIFY);
-    send_listener(link, listener);
-    if (listener < 0 || read(link, &go, 1) != 1)
+    int r = smx_guard_install(SMX_GUARD_NOTIFY, &listener);
+    send_listener(link, r < 0 ? r : listener);
+    if (r < 0 || read(link, &go, 1) != 1)
         _exit(EXIT_TUNNEL);
     close(listener);
 }
