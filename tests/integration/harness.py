@@ -123,15 +123,35 @@ def wait_port(port, host="127.0.0.1", timeout=15):
 
 class Lab:
     """A running smolmix-lab; .ready is its JSON line, .env what a preloaded program needs."""
+    number = 0
 
     def __init__(self, *args, stderr=None):
-        self.log = stderr or open(os.path.join(tmp, "lab.log"), "w")
-        self.child = spawn([LAB, *map(str, args)], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        Lab.number += 1
+        self.log = stderr or open(os.path.join(tmp, "lab.log"), "a")
+        self.socket = os.path.join(tmp, f"control{Lab.number}")
+        self.child = spawn([LAB, "--control", self.socket, *map(str, args)], stdout=subprocess.PIPE, stderr=self.log,
+                           text=True)
         line = self.child.stdout.readline()
         if not line:
             raise RuntimeError("the lab did not start")
         self.ready = json.loads(line)
         self.env = {"SMOLMIX_NYM_API": self.ready["nym_api"]}
+
+    def order(self, line):
+        """One command on its control socket; the answer without `ok`. Raises when it is an error."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as s:
+            s.settimeout(20)
+            s.connect(self.socket)
+            s.sendall(line.encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n"):
+                answer += s.recv(65536)
+        if not answer.startswith(b"ok"):
+            raise RuntimeError(f"the lab, asked to {line}: {answer.decode()}")
+        return answer.decode().removeprefix("ok").strip()
+
+    def stats(self):
+        return json.loads(self.order("stats"))
 
     def stop(self, sig=signal.SIGTERM):
         self.child.send_signal(sig)
@@ -175,18 +195,20 @@ def certificate():
 
 
 def nginx(root, port=8080, tls=None, put=False):
-    """Debian's nginx serving a folder (with PUT into it on request), over TLS on port + 1 if tls=(cert, key)."""
+    """Debian's nginx serving a folder (with PUT into it on request), over TLS on port + 1 if tls=(cert, key). Listens on
+    127.0.0.1 and ::1; access-PORT.log begins each line with the address that was connected to."""
     conf = os.path.join(tmp, f"nginx-{port}.conf")
-    tls_listen = f"listen 127.0.0.1:{port + 1} ssl; ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
+    tls_listen = f"listen 127.0.0.1:{port + 1} ssl; listen [::1]:{port + 1} ssl; ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
     dav = "dav_methods PUT DELETE; create_full_put_path on; client_max_body_size 0;" if put else ""
     with open(conf, "w") as file:
         file.write(f"""
 daemon off; master_process off; worker_processes 1; user root; pid {tmp}/nginx-{port}.pid; error_log {tmp}/nginx-{port}.log;
 events {{ worker_connections 4096; }}
 http {{
-  access_log {tmp}/access-{port}.log; client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy;
+  log_format to '$server_addr "$request" $status $body_bytes_sent';
+  access_log {tmp}/access-{port}.log to; client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy;
   fastcgi_temp_path {tmp}/fcgi; uwsgi_temp_path {tmp}/uwsgi; scgi_temp_path {tmp}/scgi;
-  server {{ listen 127.0.0.1:{port}; {tls_listen} server_name _; root {root}; {dav} autoindex on; }}
+  server {{ listen 127.0.0.1:{port}; listen [::1]:{port}; {tls_listen} server_name _; root {root}; {dav} autoindex on; }}
 }}
 """)
     child = spawn(["nginx", "-c", conf, "-p", tmp], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

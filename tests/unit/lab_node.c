@@ -51,15 +51,16 @@ Test(lab_replay, the_last_generation_is_always_known)
 
 /* spec 05 section 12.2 */
 static const struct {
-    unsigned id;
+    unsigned owner;
     const char *identity, *sphinx;
 } known[] = {
-    {1, "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVKJi3wFoF4", "9RkX8wX259qKQmuYyRWbMHvK8c7xKgJGbdmjPTeyhR7h"},
-    {2, "3Atsbq9N5EaCc9YWmqD2rUVedX4pqDe7hyk6JSyWRTrG", "249pqEFdtvsw1SRTrQzCxZeQ7yqxXeY7A5hMF1V23DGj"},
-    {3, "7vJDrxN46rmZXKAuVyv2ZRCNRMyRn3d25B5P2pkFcvrn", "BPCpgQCseB5mJQP67SKe2ArRdrMovqVZMoCEcV1MfXwg"},
-    {4, "3BuW9SR5tG6VFK4MmkQQ3Ak8ny1K1Vv5Uz7is8Aa5pwG", "KVdPoEfm6AM76atPXpzW87WDT8zTnAD8EPFakR3qwCG"},
-    {5, "6TcyBfPdBt1kjsvDZLzmBFnuMaLWiTaAt4RjUr9VA5YD", "Aq6iao9cD33mmHB84j1xN4BpnSFunB5NKHUT39abMZJj"},
-    {LAB_IPR, "FMUEmtxhU46GzhKF4FW9MLJdQWiLgjiXP9TYRWSrqTpV", "4WjRgiToS1gQxMzdhqKWnf2YJnWyzMRTgxAb2iD2UQsQ"},
+    {LAB_KEYS_MIX, "F25s3DdjXdCxYBhh2z8FBusVEMT4b9bGNFVKJi3wFoF4", "9RkX8wX259qKQmuYyRWbMHvK8c7xKgJGbdmjPTeyhR7h"},
+    {LAB_KEYS_MIX + 1, "3Atsbq9N5EaCc9YWmqD2rUVedX4pqDe7hyk6JSyWRTrG", "249pqEFdtvsw1SRTrQzCxZeQ7yqxXeY7A5hMF1V23DGj"},
+    {LAB_KEYS_MIX + 2, "7vJDrxN46rmZXKAuVyv2ZRCNRMyRn3d25B5P2pkFcvrn", "BPCpgQCseB5mJQP67SKe2ArRdrMovqVZMoCEcV1MfXwg"},
+    {LAB_KEYS_GATEWAY, "3BuW9SR5tG6VFK4MmkQQ3Ak8ny1K1Vv5Uz7is8Aa5pwG", "KVdPoEfm6AM76atPXpzW87WDT8zTnAD8EPFakR3qwCG"},
+    {LAB_KEYS_GATEWAY_2, "6TcyBfPdBt1kjsvDZLzmBFnuMaLWiTaAt4RjUr9VA5YD",
+     "Aq6iao9cD33mmHB84j1xN4BpnSFunB5NKHUT39abMZJj"},
+    {LAB_KEYS_IPR, "FMUEmtxhU46GzhKF4FW9MLJdQWiLgjiXP9TYRWSrqTpV", "4WjRgiToS1gQxMzdhqKWnf2YJnWyzMRTgxAb2iD2UQsQ"},
 };
 
 Test(lab_keys, seed_0_is_the_known_answer_network)
@@ -69,7 +70,7 @@ Test(lab_keys, seed_0_is_the_known_answer_network)
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         struct lab_keys keys;
         char text[SMX_BASE58_32_MAX];
-        lab_keys_make(&keys, &options, known[i].id);
+        lab_keys_make(&keys, &options, known[i].owner);
         smx_base58_encode(text, sizeof(text), keys.identity.public, 32);
         cr_expect_str_eq(text, known[i].identity);
         smx_base58_encode(text, sizeof(text), keys.sphinx_public, 32);

@@ -21,6 +21,7 @@ struct api {
 
 static char *document(struct api *api, const char *path, size_t *len)
 {
+    const struct lab_options *o = &api->network->options;
     struct smx_topology *t = lab_topology(api->network, &api->published);
     if (!t)
         return NULL;
@@ -28,10 +29,12 @@ static char *document(struct api *api, const char *path, size_t *len)
         .topology = t,
         .validity_epochs = LAB_VALIDITY,
         .epoch_start = api->epoch_start,
-        .epoch_seconds = LAB_EPOCH_SECONDS,
+        .epoch_seconds = o->epoch_seconds,
         .ipr = api->network->ipr.self,
         /* 05 section 12.1 rule 9 */
-        .build_version = api->network->options.ipr_version >= 10 ? "1.37.0" : "1.30.0",
+        .build_version = *o->node_version       ? o->node_version
+                         : o->ipr_version >= 10 ? "1.37.0"
+                                                : "1.30.0",
     };
     char *text = smx_publish_document(&directory, path, len);
     smx_topology_unref(t);

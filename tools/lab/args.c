@@ -1,6 +1,7 @@
 /*
  * The command line of smolmix-lab.
  */
+#include "core/gateway/gateway.h"
 #include "tools/lab/lab.h"
 
 #include <arpa/inet.h>
@@ -12,13 +13,14 @@
 
 static const char help[] =
     "Usage: smolmix-lab [options]\n"
-    "A private mixnet in one process: directory, gateways, three mix nodes and an exit, on the loopback.\n"
+    "A private mixnet in one process: directory, gateways, mix nodes in three layers and an exit, on the loopback.\n"
     "Runs until SIGTERM or SIGINT. Once everything accepts connections it prints one line of JSON on stdout.\n"
     "\n"
     "  --listen ADDR       IPv4 address to listen on and to announce (127.0.0.1)\n"
-    "  --port-base N       directory on N, gateways on N+1 and N+2, mix ports of nodes 1 to 5 on N+3 to N+7\n"
+    "  --port-base N       directory on N, gateways on N+1 and N+2, mix ports of nodes 1, 2, ... from N+3 on\n"
     "                      (free ports)\n"
-    "  --gateways 1|2      2: clients may enter at node 4 or 5, and the exit is at node 5 (1)\n"
+    "  --gateways 1|2      2: clients may enter at both, and the exit is at the second one (1)\n"
+    "  --mixes 1|2|3|4     mix nodes per layer; nodes 1, 4, ... are in layer 1, gateways come last (1)\n"
     "  --exit slirp|tun    NAT in user space, or a TUN device and the kernel, as root (slirp)\n"
     "  --ipr-version 9|10  protocol of the exit (9)\n"
     "  --delay-scale X     multiply the mixing delays that packets ask for (1)\n"
@@ -34,14 +36,18 @@ static const char help[] =
     "For tests and for programs that start a lab:\n"
     "  --lifeline FD       end when this inherited descriptor reaches its end\n"
     "  --control PATH      unix socket that takes commands, one per line; `help` lists them\n"
+    "  --epoch SECONDS     length of an epoch (86400); every 24th brings new keys\n"
+    "  --node-version TEXT what the directory says of the nodes' software (1.30.0, or 1.37.0 with --ipr-version 10)\n"
+    "  --protocol N        newest gateway protocol offered to clients, 1 to 6 (6)\n"
     "  --frames 7|8        frame version that the nodes send to each other (7, as real nodes)\n"
     "  --resolver ADDR[:PORT][,..]|none\n"
     "                      who answers for names outside .lab (the host's /etc/resolv.conf)\n"
     "\n"
     "Inside the lab: 198.18.0.1 is this machine's 127.0.0.1, http://hello.lab/ a page of the exit's own,\n"
-    "198.18.0.3 swallows every packet. Other names in .lab lead to 198.18.0.1.\n";
+    "198.18.0.3 swallows every packet. Other names in .lab lead to 198.18.0.1 and its IPv6 twin 2001:db8:1ab::1,\n"
+    "v6.lab and names in it to the latter only.\n";
 
-enum { OPT_FIRST = 256 };
+enum { OPT_FIRST = 256, PORTS = 3 + LAB_NODES_MAX };
 
 /* One option with a value: `set` stores it, or says what was expected. */
 struct option_value {
@@ -83,8 +89,8 @@ static const char *set_listen(struct lab_options *o, const char *text)
 static const char *set_port_base(struct lab_options *o, const char *text)
 {
     uint64_t v;
-    if (!integer(text, 65535 - 7, &v) || v == 0)
-        return "a port number from 1 to 65528";
+    if (!integer(text, 65535 - PORTS + 1, &v) || v == 0)
+        return "a port number that leaves room for the others";
     o->port_base = (uint16_t)v;
     return NULL;
 }
@@ -95,6 +101,15 @@ static const char *set_gateways(struct lab_options *o, const char *text)
     if (!integer(text, LAB_GATEWAYS_MAX, &v) || v == 0)
         return "1 or 2";
     o->gateways = (unsigned)v;
+    return NULL;
+}
+
+static const char *set_mixes(struct lab_options *o, const char *text)
+{
+    uint64_t v;
+    if (!integer(text, LAB_PER_LAYER, &v) || v == 0)
+        return "a number from 1 to 4";
+    o->mixes = (unsigned)v;
     return NULL;
 }
 
@@ -186,6 +201,34 @@ static const char *set_frames(struct lab_options *o, const char *text)
     return NULL;
 }
 
+static const char *set_epoch(struct lab_options *o, const char *text)
+{
+    uint64_t v;
+    if (!integer(text, LAB_EPOCH_SECONDS, &v) || v < 10)
+        return "a number of seconds from 10 to 86400";
+    o->epoch_seconds = (unsigned)v;
+    return NULL;
+}
+
+/* It goes into a document as it is. */
+static const char *set_node_version(struct lab_options *o, const char *text)
+{
+    if (strlen(text) >= sizeof(o->node_version) || !*text ||
+        text[strspn(text, "0123456789.abcdefghijklmnopqrstuvwxyz-+")])
+        return "a version like 1.37.0, of at most 15 characters";
+    strcpy(o->node_version, text);
+    return NULL;
+}
+
+static const char *set_protocol(struct lab_options *o, const char *text)
+{
+    uint64_t v;
+    if (!integer(text, SMX_GATEWAY_PROTOCOL_MAX, &v) || v == 0)
+        return "a number from 1 to 6";
+    o->protocol = (uint8_t)v;
+    return NULL;
+}
+
 static bool one_resolver(struct sockaddr_storage *out, char *text)
 {
     struct sockaddr_in *in = (struct sockaddr_in *)out;
@@ -222,6 +265,7 @@ static const struct option_value values[] = {
     {"listen", set_listen},
     {"port-base", set_port_base},
     {"gateways", set_gateways},
+    {"mixes", set_mixes},
     {"exit", set_exit},
     {"rtt", set_rtt},
     {"ipr-version", set_ipr_version},
@@ -231,6 +275,9 @@ static const struct option_value values[] = {
     {"seed", set_seed},
     {"control", set_control},
     {"lifeline", set_lifeline},
+    {"epoch", set_epoch},
+    {"node-version", set_node_version},
+    {"protocol", set_protocol},
     {"frames", set_frames},
     {"resolver", set_resolver},
 };
@@ -240,11 +287,13 @@ static void defaults(struct lab_options *o)
 {
     memset(o, 0, sizeof(*o));
     o->listen.s_addr = htonl(INADDR_LOOPBACK);
-    o->gateways = 1;
+    o->gateways = o->mixes = 1;
     o->ipr_version = 9;
     o->delay_scale = 1;
     o->lifeline = -1;
     o->frames = 7; /* 06 section 2.3: what real nodes send */
+    o->protocol = SMX_GATEWAY_PROTOCOL_MAX;
+    o->epoch_seconds = LAB_EPOCH_SECONDS;
     o->log = SMX_LOG_WARN;
 }
 

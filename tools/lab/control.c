@@ -133,7 +133,7 @@ static unsigned node_number(const char *arg, unsigned last, struct answer *answe
 
 static void kill_mix(struct lab *lab, const char *arg, struct answer *answer)
 {
-    unsigned n = node_number(arg, LAB_MIXES, answer);
+    unsigned n = node_number(arg, lab->network.mix_n, answer);
     if (!n)
         return;
     mix_kill(lab->mix[n - 1]);
@@ -143,7 +143,7 @@ static void kill_mix(struct lab *lab, const char *arg, struct answer *answer)
 static void revive_mix(struct lab *lab, const char *arg, struct answer *answer)
 {
     struct smx_fault fault = {0};
-    unsigned n = node_number(arg, LAB_MIXES, answer);
+    unsigned n = node_number(arg, lab->network.mix_n, answer);
     if (!n)
         return;
     if (mix_revive(lab->mix[n - 1], &fault))
@@ -206,7 +206,7 @@ static void stats(struct lab *lab, const char *arg, struct answer *answer)
     api_stats(lab->api, &api);
     say(answer, "ok {\"epoch\":%u,\"rotation\":%u,\"directory\":{\"requests\":%lu,\"not_found\":%lu},\"mix\":[",
         api.epoch_id, api.rotation_id, api.requests, api.not_found);
-    for (unsigned i = 0; i < LAB_MIXES; i++) {
+    for (unsigned i = 0; i < lab->network.mix_n; i++) {
         struct node_stats node;
         mix_stats(lab->mix[i], &node);
         say(answer, "%s{", i ? "," : "");

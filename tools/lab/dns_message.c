@@ -1,6 +1,6 @@
 /*
- * The exit's own names: everything in .lab, the reverse names of the lab's addresses, and the names that must not leave
- * a machine (RFC 6761, 6762, 7686), which do not exist.
+ * The exit's own names: everything in .lab (v6.lab and what is in it without IPv4 addresses), the reverse names of the
+ * lab's addresses, and the names that must not leave a machine (RFC 6761, 6762, 7686), which do not exist.
  */
 #include "tools/lab/dns_message.h"
 
@@ -107,7 +107,8 @@ static void add_addresses(struct smx_writer *w, const struct dns_question *quest
         v4 = lab_hello4;
         v6 = lab_hello6;
     }
-    if (question->type == DNS_A || question->type == DNS_ANY)
+    bool v6_only = ends_with(question->name, "v6.lab");
+    if (!v6_only && (question->type == DNS_A || question->type == DNS_ANY))
         add_record(w, DNS_A, v4, 4);
     if (question->type == DNS_AAAA || question->type == DNS_ANY)
         add_record(w, DNS_AAAA, v6, 16);

@@ -320,8 +320,8 @@ static const struct smx_ws_ops ws_ops = {
 
 static void accepted(struct listener *listener, int fd)
 {
-    static const struct smx_session_config config = {.protocol_max = SMX_GATEWAY_PROTOCOL_MAX, .grant = GATEWAY_GRANT};
     struct gateway *gateway = (struct gateway *)((char *)listener - offsetof(struct gateway, listener));
+    struct smx_session_config config = {.protocol_max = gateway->network->options.protocol, .grant = GATEWAY_GRANT};
     struct connection *c = gateway->connection_n < GATEWAY_CONNECTIONS ? calloc(1, sizeof(*c)) : NULL;
     if (!c) {
         close(fd);

@@ -1,7 +1,8 @@
 /*
  * The lab's keys. Without --seed they are random. With --seed 0 they are those of the known-answer network of spec 05
- * section 12.2: Ed25519 seed and X25519 secret are 32 equal bytes, 11..14 and 21..24 (hex) for nodes 1 to 4, 15 and 25
- * for the exit's client, 16 and 26 for node 5. With any other seed N each secret is the SHA-256 of
+ * section 12.2: Ed25519 seed and X25519 secret are 32 equal bytes, 11..13 and 21..23 (hex) for mix nodes 1 to 3, 14 and
+ * 24 for the first gateway, 15 and 25 for the exit's client, 16 and 26 for the second gateway; more mix nodes (--mixes)
+ * have 17 and 27 and up. With any other seed N each secret is the SHA-256 of
  *
  *     "smolmix-lab" || N as 8 bytes, big endian || that byte
  *
@@ -30,14 +31,13 @@ static void make_secret(uint8_t secret[32], const struct lab_options *options, u
     smx_sha256(secret, text, w.len);
 }
 
-void lab_keys_make(struct lab_keys *keys, const struct lab_options *options, unsigned id)
+void lab_keys_make(struct lab_keys *keys, const struct lab_options *options, unsigned owner)
 {
-    static const uint8_t low[LAB_NODES_MAX + 1] = {[LAB_IPR] = 5, 1, 2, 3, 4, 6};
     uint8_t seed[32];
-    make_secret(seed, options, (uint8_t)(0x10 + low[id]));
+    make_secret(seed, options, (uint8_t)(0x10 + owner));
     smx_ed25519_from_seed(&keys->identity, seed);
     smx_wipe(seed, sizeof(seed));
-    make_secret(keys->sphinx_secret, options, (uint8_t)(0x20 + low[id]));
+    make_secret(keys->sphinx_secret, options, (uint8_t)(0x20 + owner));
     smx_x25519_base(keys->sphinx_public, keys->sphinx_secret);
 }
 

@@ -21,16 +21,17 @@
 
 #include <netinet/in.h>
 
-#define LAB_MIXES        3
+#define LAB_PER_LAYER    4
+#define LAB_MIXES_MAX    (SMX_LAYERS * LAB_PER_LAYER)
 #define LAB_GATEWAYS_MAX 2
-#define LAB_NODES_MAX    (LAB_MIXES + LAB_GATEWAYS_MAX)
+#define LAB_NODES_MAX    (LAB_MIXES_MAX + LAB_GATEWAYS_MAX)
 #define LAB_RESOLVERS    3 /* as many as libc uses */
 
 struct lab_options {
     struct in_addr listen;
-    uint16_t port_base; /* 0: free ports */
-    unsigned gateways;
-    bool tun; /* exit: kernel NAT behind a TUN device instead of libslirp */
+    uint16_t port_base;       /* 0: free ports */
+    unsigned gateways, mixes; /* mixes: per layer */
+    bool tun;                 /* exit: kernel NAT behind a TUN device instead of libslirp */
     uint8_t ipr_version;
     double delay_scale;
     double loss; /* 0..1, of every Sphinx packet */
@@ -43,6 +44,9 @@ struct lab_options {
     char control[108]; /* path of the control socket, empty: none */
     int lifeline;      /* descriptor whose end of file ends the lab, -1: none */
     uint8_t frames;    /* version of the frames between nodes, 7 or 8 */
+    uint8_t protocol;  /* newest gateway protocol that is offered to clients */
+    unsigned epoch_seconds;
+    char node_version[16]; /* what the directory says of the nodes' software; empty: what fits ipr_version */
     bool resolvers_set;
     unsigned resolver_n; /* where the exit asks about names that are not its own */
     struct sockaddr_storage resolver[LAB_RESOLVERS];
@@ -58,13 +62,15 @@ struct lab_keys {
     uint8_t sphinx_secret[32], sphinx_public[32];
 };
 
-/* Node ids as in the directory: mix nodes 1..3 (their layer), gateways 4 and 5. `id` LAB_IPR: the exit's client. */
-#define LAB_IPR 0
-void lab_keys_make(struct lab_keys *keys, const struct lab_options *options, unsigned id);
+/* Whose keys they are, apart from where a node stands in the directory. */
+enum lab_owner { LAB_KEYS_MIX = 1, LAB_KEYS_GATEWAY = 4, LAB_KEYS_IPR = 5, LAB_KEYS_GATEWAY_2 = 6, LAB_KEYS_SPARE = 7 };
+/* `owner`: one of these numbers; mix nodes 1 to 3 are LAB_KEYS_MIX and up, those after them LAB_KEYS_SPARE and up. */
+void lab_keys_make(struct lab_keys *keys, const struct lab_options *options, unsigned owner);
 /* The Sphinx key of the next rotation, from the present one. */
 void lab_keys_rotate(struct lab_keys *keys);
 
-/* One node as every role may know it. */
+/* One node as every role may know it. Mix nodes come first, one of each layer in turn, then the gateways: with one node
+ * per layer the gateways are 4 and 5. */
 struct lab_node {
     unsigned id;
     struct lab_keys keys; /* of the rotation the lab starts with */
@@ -73,7 +79,7 @@ struct lab_node {
 
 struct lab_network {
     struct lab_options options;
-    unsigned node_n; /* node[i].id == i + 1 */
+    unsigned node_n, mix_n; /* node[i].id == i + 1; node[mix_n] is the first gateway */
     struct lab_node node[LAB_NODES_MAX];
     struct smx_client_keys ipr;
 };
@@ -91,6 +97,6 @@ struct smx_topology *lab_topology(const struct lab_network *network, const struc
 /* 05 section 12.3: epoch 1000 with 24 epochs per rotation is rotation 41, an odd one. */
 #define LAB_EPOCH         1000
 #define LAB_VALIDITY      24
-#define LAB_EPOCH_SECONDS 86400
+#define LAB_EPOCH_SECONDS 86400 /* unless --epoch says otherwise */
 
 #endif

@@ -45,14 +45,14 @@ static void print_json(const struct lab *lab, const char *url, const char *ipr)
 {
     const struct lab_network *n = &lab->network;
     char key[SMX_BASE58_32_MAX];
-    key_text(key, n->node[LAB_MIXES].keys.identity.public);
+    key_text(key, n->node[n->mix_n].keys.identity.public);
     printf("{\"nym_api\":\"%s\",\"gateway\":\"%s\",\"gateways\":[", url, key);
-    for (unsigned i = LAB_MIXES; i < n->node_n; i++) {
+    for (unsigned i = n->mix_n; i < n->node_n; i++) {
         key_text(key, n->node[i].keys.identity.public);
-        printf("%s\"%s\"", i > LAB_MIXES ? "," : "", key);
+        printf("%s\"%s\"", i > n->mix_n ? "," : "", key);
     }
     printf("],\"ipr\":\"%s\",\"ports\":{\"api\":%u,", ipr, api_port(lab->api));
-    print_list("ws", n, LAB_MIXES, true);
+    print_list("ws", n, n->mix_n, true);
     printf(",");
     print_list("mix", n, 0, false);
     printf("},\"pid\":%d}\n", (int)getpid());
@@ -61,7 +61,7 @@ static void print_json(const struct lab *lab, const char *url, const char *ipr)
 static void print_environment(const struct lab *lab, const char *url, const char *ipr)
 {
     char key[SMX_BASE58_32_MAX];
-    key_text(key, lab->network.node[LAB_MIXES].keys.identity.public);
+    key_text(key, lab->network.node[lab->network.mix_n].keys.identity.public);
     printf("export SMOLMIX_NYM_API=%s\nexport SMOLMIX_GATEWAY=%s\nexport SMOLMIX_IPR=%s\nexport SMOLMIX_LAB_PID=%d\n",
            url, key, ipr, (int)getpid());
 }

@@ -1,7 +1,7 @@
 /*
  * A mix node. Each delayed packet is a timer of the loop with the packet behind it; the loop's timer heap is the delay
- * queue. Delays come from the packets, times --delay-scale, at most MIX_DELAY_MAX. Node 1 also loses packets with the
- * probability of --loss: every Sphinx packet passes layer 1 once.
+ * queue. Delays come from the packets, times --delay-scale, at most MIX_DELAY_MAX. Nodes of layer 1 also lose packets
+ * with the probability of --loss: every Sphinx packet passes that layer once.
  *
  * Limits: MIX_DELAYED_MAX packets held; beyond that new ones are dropped and counted.
  */
@@ -99,7 +99,7 @@ static smx_ns delay_of(const struct mix *mix, uint64_t asked)
 
 static bool lost(const struct mix *mix)
 {
-    if (mix->node.id != 1 || mix->options->loss <= 0)
+    if (mix->node.id % SMX_LAYERS != 1 || mix->options->loss <= 0)
         return false;
     return (double)smx_random_u64(&smx_random_system) < mix->options->loss * 0x1p64;
 }

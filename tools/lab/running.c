@@ -15,20 +15,28 @@ static uint16_t port_number(const struct lab_options *o, unsigned offset)
     return o->port_base ? (uint16_t)(o->port_base + offset) : 0;
 }
 
+static unsigned owner_of(const struct lab_network *network, unsigned i)
+{
+    if (i >= network->mix_n)
+        return i == network->mix_n ? LAB_KEYS_GATEWAY : LAB_KEYS_GATEWAY_2;
+    return i < SMX_LAYERS ? LAB_KEYS_MIX + i : LAB_KEYS_SPARE + i - SMX_LAYERS;
+}
+
 static void make_keys(struct lab_network *network)
 {
     const struct lab_options *o = &network->options;
-    network->node_n = LAB_MIXES + o->gateways;
+    network->mix_n = SMX_LAYERS * o->mixes;
+    network->node_n = network->mix_n + o->gateways;
     for (unsigned i = 0; i < network->node_n; i++) {
         struct lab_node *node = &network->node[i];
         node->id = i + 1;
-        lab_keys_make(&node->keys, o, node->id);
+        lab_keys_make(&node->keys, o, owner_of(network, i));
         node->mix_port = port_number(o, 3 + i);
-        if (i >= LAB_MIXES)
-            node->ws_port = port_number(o, 1 + i - LAB_MIXES);
+        if (i >= network->mix_n)
+            node->ws_port = port_number(o, 1 + i - network->mix_n);
     }
     struct lab_keys keys;
-    lab_keys_make(&keys, o, LAB_IPR);
+    lab_keys_make(&keys, o, LAB_KEYS_IPR);
     smx_client_keys_generate(&network->ipr, &smx_random_system);
     memcpy(network->ipr.identity_seed, keys.identity.seed, 32);
     memcpy(network->ipr.encryption_secret, keys.sphinx_secret, 32);
@@ -40,7 +48,7 @@ static void make_keys(struct lab_network *network)
 static enum smx_err open_nodes(struct lab *lab, int exit_fd, struct smx_fault *fault)
 {
     struct lab_network *n = &lab->network;
-    for (unsigned i = 0; i < LAB_MIXES; i++) {
+    for (unsigned i = 0; i < n->mix_n; i++) {
         lab->mix[i] = mix_new(&n->options, &n->node[i], fault);
         if (!lab->mix[i]) {
             close(exit_fd);
@@ -49,7 +57,7 @@ static enum smx_err open_nodes(struct lab *lab, int exit_fd, struct smx_fault *f
         n->node[i].mix_port = mix_port(lab->mix[i]);
     }
     for (unsigned i = 0; i < n->options.gateways; i++) {
-        struct lab_node *node = &n->node[LAB_MIXES + i];
+        struct lab_node *node = &n->node[n->mix_n + i];
         bool last = i + 1 == n->options.gateways; /* the exit's */
         lab->gateway[i] = gateway_new(n, node, last ? exit_fd : -1, fault);
         if (!lab->gateway[i]) {
@@ -80,6 +88,12 @@ static enum smx_err open_all(struct lab *lab, struct smx_fault *fault)
     return lab->exit ? SMX_OK : fault->code;
 }
 
+static void time_epoch(struct lab *lab)
+{
+    smx_ns length = (smx_ns)lab->network.options.epoch_seconds * SMX_SEC;
+    smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + length);
+}
+
 static void epoch_over(struct smx_timer *timer, smx_ns now)
 {
     (void)now;
@@ -97,7 +111,7 @@ enum smx_err lab_start(struct lab *lab, struct smx_fault *fault)
     if (role_init(&lab->main, "smolmix-lab"))
         return smx_fail(fault, SMX_E_IO, "cannot make an event loop");
     enum smx_err err = open_all(lab, fault);
-    for (unsigned i = 0; i < LAB_MIXES && !err; i++)
+    for (unsigned i = 0; i < n->mix_n && !err; i++)
         err = mix_start(lab->mix[i], fault);
     for (unsigned i = 0; i < n->options.gateways && !err; i++)
         err = gateway_start(lab->gateway[i], fault);
@@ -106,7 +120,7 @@ enum smx_err lab_start(struct lab *lab, struct smx_fault *fault)
     if (err)
         return err;
     lab->epoch.fire = epoch_over;
-    smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
+    time_epoch(lab);
     if (api_start(lab->api, &lab->published))
         return smx_fail(fault, SMX_E_IO, "cannot start the directory");
     return SMX_OK;
@@ -117,7 +131,7 @@ void lab_stop(struct lab *lab)
     exit_free(lab->exit);
     for (unsigned i = 0; i < LAB_GATEWAYS_MAX; i++)
         gateway_free(lab->gateway[i]);
-    for (unsigned i = 0; i < LAB_MIXES; i++)
+    for (unsigned i = 0; i < LAB_MIXES_MAX; i++)
         mix_free(lab->mix[i]);
     api_free(lab->api);
     role_free(&lab->main);
@@ -128,15 +142,16 @@ void lab_stop(struct lab *lab)
 
 static void rotate_keys(struct lab *lab, uint32_t rotation_id)
 {
-    for (unsigned i = 0; i < LAB_MIXES; i++)
+    const struct lab_network *n = &lab->network;
+    for (unsigned i = 0; i < n->mix_n; i++)
         mix_rotate(lab->mix[i], rotation_id, lab->published.sphinx[i]);
-    for (unsigned i = 0; i < lab->network.options.gateways; i++)
-        gateway_rotate(lab->gateway[i], rotation_id, lab->published.sphinx[LAB_MIXES + i]);
+    for (unsigned i = 0; i < n->options.gateways; i++)
+        gateway_rotate(lab->gateway[i], rotation_id, lab->published.sphinx[n->mix_n + i]);
 }
 
 static void forget_old_keys(struct lab *lab)
 {
-    for (unsigned i = 0; i < LAB_MIXES; i++)
+    for (unsigned i = 0; i < lab->network.mix_n; i++)
         mix_forget_secondary(lab->mix[i]);
     for (unsigned i = 0; i < lab->network.options.gateways; i++)
         gateway_forget_secondary(lab->gateway[i]);
@@ -161,7 +176,7 @@ void lab_set_epoch(struct lab *lab, uint32_t epoch_id)
     else
         forget_old_keys(lab);
     publish(lab);
-    smx_timer_set(lab->main.loop, &lab->epoch, role_now(&lab->main) + LAB_EPOCH_SECONDS * SMX_SEC);
+    time_epoch(lab);
     smx_info("epoch %u, rotation %u", epoch_id, rotation);
 }
 

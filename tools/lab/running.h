@@ -13,7 +13,7 @@ struct lab {
     struct lab_network network;
     struct role main; /* the main thread's loop: directory, signals, control */
     struct api *api;
-    struct mix *mix[LAB_MIXES];
+    struct mix *mix[LAB_MIXES_MAX];
     struct gateway *gateway[LAB_GATEWAYS_MAX];
     struct exit_role *exit;
     struct lab_published published;

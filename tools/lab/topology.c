@@ -23,16 +23,18 @@ struct smx_topology *lab_topology(const struct lab_network *network, const struc
     unsigned layers[SMX_LAYERS] = {0}, gateways = 0;
     for (unsigned i = 0; i < network->node_n; i++)
         if (!published->unlisted[i])
-            (*(i < LAB_MIXES ? &layers[i] : &gateways))++;
+            (*(i < network->mix_n ? &layers[i % SMX_LAYERS] : &gateways))++;
     struct smx_topology *t = smx_topology_new(layers, gateways);
     if (!t)
         return NULL;
     t->epoch_id = published->epoch_id;
     t->rotation_id = smx_rotation_of(published->epoch_id, 0, LAB_VALIDITY);
+    memset(layers, 0, sizeof(layers));
     gateways = 0;
     for (unsigned i = 0; i < network->node_n; i++)
         if (!published->unlisted[i])
             describe(network, &network->node[i], published->sphinx[i],
-                     i < LAB_MIXES ? &t->layer[i][0] : &t->gateway[gateways++]);
+                     i < network->mix_n ? &t->layer[i % SMX_LAYERS][layers[i % SMX_LAYERS]++]
+                                        : &t->gateway[gateways++]);
     return t;
 }
