@@ -110,6 +110,32 @@ def run(args, timeout=60, env=None, input=None):
     return result
 
 
+LAB_IP, CLIENT_IP = "10.99.0.1", "10.99.0.2"
+
+
+def client_namespace():
+    """A second network namespace for the client, joined to this one by a pair of interfaces, LAB_IP here and CLIENT_IP
+    there; labs listen on LAB_IP. Returns the prefix for commands inside. The client's default route leads here, so
+    what leaks has a way out, and can be seen."""
+    keeper = spawn(["unshare", "-n", "sleep", "900"])
+    end = time.monotonic() + 5
+    own = os.readlink("/proc/self/ns/net")
+    while os.readlink(f"/proc/{keeper.pid}/ns/net") == own and time.monotonic() < end:
+        time.sleep(0.02)
+    inside = ["nsenter", "-t", str(keeper.pid), "-n"]
+    for command in (
+        ["ip", "link", "add", "lab0", "type", "veth", "peer", "name", "cli0"],
+        ["ip", "link", "set", "cli0", "netns", str(keeper.pid)],
+        ["ip", "addr", "add", f"{LAB_IP}/24", "dev", "lab0"], ["ip", "link", "set", "lab0", "up"],
+        [*inside, "ip", "link", "set", "lo", "up"],
+        [*inside, "ip", "addr", "add", f"{CLIENT_IP}/24", "dev", "cli0"],
+        [*inside, "ip", "link", "set", "cli0", "up"],
+        [*inside, "ip", "route", "add", "default", "via", LAB_IP],
+    ):
+        subprocess.run(command, check=True)
+    return inside
+
+
 def wait_port(port, host="127.0.0.1", timeout=15):
     """Waits until something accepts on the port."""
     end = time.monotonic() + timeout
