@@ -4,6 +4,7 @@
  *   client.c    what others call; the two sending streams
  *   send.c      which lane a slot serves; building and emitting packets and cover
  *   items.c     fragments on their way: lanes, ack table, ack timers
+ *   pace.c      bulk data no faster than the mixnet carries it
  *   supply.c    the peers we write to: sender tags, reply keys, SURBs made for them
  *   holder.c    the peers that write to us: SURBs they gave us, replies waiting for one
  *   inbound.c   what the gateway pushed
@@ -80,7 +81,7 @@ struct item {
     unsigned tries, limit; /* retransmissions so far, and at most */
     bool sent;             /* at least once */
     unsigned heap_at;
-    smx_ns emitted, deadline;
+    smx_ns emitted, expected, deadline; /* `expected`: the delays that packet and ack were given */
     uint8_t fragment[SMX_FRAGMENT_LEN];
 };
 
@@ -98,6 +99,13 @@ struct lane {
     unsigned n;
     bool woken;      /* its pull source may have data */
     unsigned waited; /* slots that went to other lanes while it had something */
+};
+
+struct pace { /* without Poisson: how many packets may be on their way (pace.c) */
+    double window;
+    unsigned flying; /* items to contacts, sent and not acked */
+    smx_ns least[2]; /* of what the network added to the delays asked for: in this period, in the one before */
+    smx_ns period_end;
 };
 
 struct batch { /* the AdditionalSurbsV2 message that is being sent; its SURBs are made when their fragment leaves */
@@ -132,6 +140,7 @@ struct smx_client {
     struct smx_index acks;
     struct item **heap; /* waiting items, earliest deadline first */
     unsigned heap_n, queued_n, buffered_n, flying_n;
+    struct pace pace;
 
     /* supply */
     TAILQ_HEAD(contact_list, contact) contacts; /* latest used first */
@@ -175,6 +184,14 @@ void smx_item_wait(struct smx_client *client, struct item *item, smx_ns expected
 void smx_item_drop(struct smx_client *client, struct item *item);
 void smx_items_acked(struct smx_client *client, struct smx_fragment_id id);
 void smx_items_expire(struct smx_client *client);
+
+/* --- pace.c ------------------------------------------------------------------------------------------------------- */
+
+void smx_pace_init(struct pace *pace);
+/* The ack of a packet sent once came after `took`. */
+void smx_pace_acked(struct smx_client *client, const struct item *item, smx_ns took);
+/* May new bulk data leave? */
+bool smx_pace_open(const struct smx_client *client);
 
 /* --- send.c ------------------------------------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@ enum smx_err smx_items_init(struct smx_client *client)
     for (unsigned i = 0; i < SMX_LANE_COUNT; i++)
         TAILQ_INIT(&client->lane[i].queue);
     smx_pool_init(&client->item_pool, sizeof(struct item), ITEMS_MAX);
+    smx_pace_init(&client->pace);
     client->heap = calloc(ITEMS_MAX, sizeof(struct item *)); /* untouched pages cost nothing */
     if (!client->heap)
         return SMX_E_NOMEM;
@@ -139,7 +140,9 @@ void smx_item_wait(struct smx_client *client, struct item *item, smx_ns expected
     if (!item->sent) {
         item->sent = true;
         client->flying_n++;
+        client->pace.flying += item->contact != NULL;
     }
+    item->expected = expected;
     item->state = ITEM_WAITING;
     item->emitted = client->now;
     item->deadline = client->now + expected + expected / 2 + SMX_ACK_WAIT_ADDITION;
@@ -170,6 +173,7 @@ void smx_item_drop(struct smx_client *client, struct item *item)
     if (item->peer)
         smx_holder_release(client, item);
     client->flying_n -= item->sent;
+    client->pace.flying -= item->sent && item->contact;
     client->blocked = false;
     TAILQ_REMOVE(&client->all, item, all);
     smx_index_remove(&client->acks, &item->node);
@@ -183,6 +187,8 @@ static void measure(struct smx_client *client, const struct item *item)
 
     if (item->tries)
         return;
+    if (item->contact)
+        smx_pace_acked(client, item, sample);
     if (client->stats.srtt)
         client->stats.srtt += (sample - client->stats.srtt) / 8;
     else

@@ -212,6 +212,8 @@ static bool has_work(const struct smx_client *client, enum smx_lane lane)
 {
     const struct lane *l = &client->lane[lane];
 
+    if (lane == SMX_LANE_BULK && !smx_pace_open(client))
+        return false;
     return l->n || l->woken || (lane == SMX_LANE_SURBS && smx_supply_wanted(client));
 }
 

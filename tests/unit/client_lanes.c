@@ -52,6 +52,7 @@ Test(client_lanes, lanes_have_an_order_and_none_starves)
     pair_make();
     sim.swallow = true;
     ours->on_pull = endless;
+    ours->client->pace.window = 4096; /* nothing is acked here */
 
     saturate(1u << SMX_LANE_INTERACTIVE | 1u << SMX_LANE_BULK, 180);
     cr_expect_eq(order[0], SMX_LANE_INTERACTIVE);
@@ -62,6 +63,33 @@ Test(client_lanes, lanes_have_an_order_and_none_starves)
     for (unsigned lane = 0; lane < SMX_LANE_COUNT; lane++)
         cr_expect_geq(share((enum smx_lane)lane), 40, "lane %u had %u of 600", lane, share((enum smx_lane)lane));
     cr_expect_geq(share(SMX_LANE_INTERACTIVE), 120);
+}
+
+/* Else queues at the nodes grow until acks come too late and everything is sent again. */
+Test(client_lanes, without_poisson_bulk_waits_for_the_mixnet)
+{
+    config.poisson = false;
+    config.cover = false;
+    pair_make();
+    sim.swallow = true;
+    ours->on_pull = endless;
+    smx_client_wake(ours->client, SMX_LANE_BULK);
+    while (smx_send_next(ours->client))
+        continue;
+    cr_assert_eq(ours->client->pace.flying, (unsigned)ours->client->pace.window);
+    smx_client_wake(ours->client, SMX_LANE_INTERACTIVE);
+    cr_assert(smx_send_next(ours->client));
+
+    /* acks that come at once open the window, late ones close it */
+    double before = ours->client->pace.window;
+    struct item item = {.expected = 90 * SMX_MS};
+    for (unsigned i = 0; i < 100; i++)
+        smx_pace_acked(ours->client, &item, 100 * SMX_MS);
+    cr_assert_gt(ours->client->pace.window, before);
+    for (unsigned i = 0; i < 1000; i++)
+        smx_pace_acked(ours->client, &item, 900 * SMX_MS);
+    cr_assert_lt(ours->client->pace.window, before);
+    cr_assert_gt(ours->client->pace.window, 8);
 }
 
 Test(client_lanes, an_interactive_packet_does_not_wait_for_queued_bulk)
