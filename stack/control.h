@@ -49,7 +49,7 @@
 #define SMX_CONTROL_FILLER_MAX (1u << 20)
 
 enum smx_control_op {
-    SMX_CTL_HELLO = 1, /* reply: addresses of the tunnel, waits until the tunnel is ready or failed */
+    SMX_CTL_HELLO = 1, /* reply: addresses of the tunnel in addrs, waits until it is ready; ENETDOWN: data says why */
     SMX_CTL_OPEN,      /* arg: SMX_OPEN_*; addr: destination; local: bound address (port 0: any); does not wait */
     SMX_CTL_ARMED,     /* arg: filler bytes */
     SMX_CTL_STATE,     /* reply: arg = enum smx_socket_state, local, addr = peer (when they are known) */
@@ -60,7 +60,9 @@ enum smx_control_op {
     SMX_CTL_RESOLVE,   /* data: name, terminated; arg: AF_*; reply: up to 32 addresses, canonical name in data */
     SMX_CTL_REVERSE,   /* addr -> name in data (PTR) */
     SMX_CTL_QUERY,     /* data: a DNS query as on the wire; reply data: the answer, arg: its full length (res_query) */
-    SMX_CTL_DRAIN,     /* reply comes when everything written by the caller's process was acknowledged, or after 10 s */
+    /* Reply when everything written by the caller's process was acknowledged, or after 10 s. An engine inside the
+     * process ends with it, so there DRAIN also ends every flow's sending side with FIN. */
+    SMX_CTL_DRAIN,
     SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
     SMX_CTL_STOP,      /* `mixify down`: same user only */
     SMX_CTL_WAIT,      /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
