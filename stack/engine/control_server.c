@@ -144,8 +144,7 @@ static void on_ended(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN])
 
 static bool try_drain(struct connection *c, smx_ns now)
 {
-    pid_t pid = c->server->parts.peers.in_process ? 0 : c->peer.pid;
-    bool drained = smx_flows_drained(c->server->parts.flows, pid);
+    bool drained = smx_flows_drained(c->server->parts.flows, c->peer.pid == getpid() ? 0 : c->peer.pid);
     if (!drained && now < c->deadline)
         return false;
     answer_error(c, drained ? 0 : ETIMEDOUT);
@@ -171,7 +170,7 @@ static bool start_drain(struct connection *c)
 {
     struct smx_control_server *server = c->server;
     smx_ns now = smx_loop_now(server->loop);
-    if (server->parts.peers.in_process)
+    if (c->peer.pid == getpid())
         smx_flows_leave(server->parts.flows, 0);
     c->deadline = now + SMX_CONTROL_DRAIN_TIME;
     if (try_drain(c, now))
