@@ -11,7 +11,8 @@
 #define SMX_FLOW_WAIT_TUNNEL  (60 * SMX_SEC) /* a connect waits this long for the tunnel */
 #define SMX_FLOW_SYN_COUNT    6              /* net.ipv4.tcp_syn_retries: a connect gives up after 2^(6+1)-1 s */
 #define SMX_FLOW_FIN_TIMEOUT  (60 * SMX_SEC) /* net.ipv4.tcp_fin_timeout */
-#define SMX_FLOW_WINDOW_START 65535u         /* what a SYN can say */
+#define SMX_FLOW_WINDOW_SYN   65535u         /* what a SYN can say */
+#define SMX_FLOW_WINDOW_START (512u * 1024)  /* what a flow may have next, if the tunnel has it to spare */
 #define SMX_FLOW_WINDOW_MIN   8192u          /* every flow may always receive this much */
 #define SMX_FLOW_WINDOW_MAX   (1024u * 1024)
 #define SMX_FLOW_UPLOAD_START (128u * 1024) /* bytes taken from the program that the peer has not acknowledged */

@@ -107,7 +107,7 @@
 /* 07 I4; 8 would save 5 % of the packets up, and stall small windows */
 #define SMX_TCP_ACK_EVERY  4   /* segments per ack in a steady download */
 #define SMX_TCP_ACK_QUICK  16  /* first segments of a flow, acknowledged in pairs */
-#define SMX_TCP_REORDER_MS 200 /* a segment is late after round trip + this + a quarter round trip (07 I6) */
+#define SMX_TCP_REORDER_MS 400 /* a segment is late after round trip + this + a quarter round trip (07 I6) */
 
 /* --- identity: nothing predictable, nothing in common between flows ----------------------------------------------- */
 #include <stddef.h>

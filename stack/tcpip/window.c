@@ -48,12 +48,32 @@ static size_t window_max(const struct tcp_pcb *pcb)
     return TCP_WND_MAX(pcb) < SMX_FLOW_WINDOW_MAX ? TCP_WND_MAX(pcb) : SMX_FLOW_WINDOW_MAX;
 }
 
-/* lwIP would open its whole window with the first ack. */
+static bool active(const struct smx_flow *flow, smx_ns now)
+{
+    return flow->state == FLOW_OPEN && !flow->peer_fin && now - flow->last_data < ACTIVE;
+}
+
+/* lwIP would open its whole window with the first ack. We open what there is to spare: a sender that meets a closed
+ * window in its first round trips takes it for the speed of the path, and BBR keeps believing so for long. */
 void smx_window_start(struct smx_flow *flow, struct tcp_pcb *pcb)
 {
-    flow->window = flow->demand = SMX_FLOW_WINDOW_START;
-    pcb->rcv_wnd = pcb->rcv_ann_wnd = SMX_FLOW_WINDOW_START;
-    flow->window_since = smx_loop_now(flow->flows->loop);
+    smx_ns now = smx_loop_now(flow->flows->loop);
+    const struct smx_link *link = smx_netif_link(flow->flows->netif);
+    size_t taken = 0, total = link->window(link->ctx), n = 1;
+    for (struct smx_flow *other = flow->flows->first; other; other = other->next)
+        if (other != flow && active(other, now)) {
+            taken += other->window;
+            n++;
+        }
+    size_t window = total > taken ? total - taken : 0;
+    if (window > total / n)
+        window = total / n;
+    if (window > SMX_FLOW_WINDOW_START)
+        window = SMX_FLOW_WINDOW_START;
+    flow->demand = SMX_FLOW_WINDOW_SYN;
+    flow->window = window > SMX_FLOW_WINDOW_SYN ? window : SMX_FLOW_WINDOW_SYN;
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = (tcpwnd_size_t)flow->window;
+    flow->window_since = flow->last_data = now;
 }
 
 /* How soon a window that limits its flow is used up. */
@@ -77,11 +97,6 @@ void smx_window_consumed(struct smx_flow *flow, size_t len)
         flow->window_bytes = 0;
     }
     grant(flow);
-}
-
-static bool active(const struct smx_flow *flow, smx_ns now)
-{
-    return flow->state == FLOW_OPEN && !flow->peer_fin && now - flow->last_data < ACTIVE;
 }
 
 void smx_window_share(struct smx_flows *flows, smx_ns now)
