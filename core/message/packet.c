@@ -102,12 +102,12 @@ enum smx_err smx_ack_prefix_write(uint8_t out[static SMX_ACK_PREFIX], const stru
 
 /* --- payloads ----------------------------------------------------------------------------------------------------- */
 
-/* K of 02 section 6.2. */
+/* K of 02 section 6.2. Recipients stay the same for many packets, so theirs get a table (`fixed`). */
 static enum smx_err shared_key(uint8_t key[static KEY_LEN], const uint8_t secret[static 32],
-                               const uint8_t public[static 32])
+                               const uint8_t public[static 32], bool fixed)
 {
     uint8_t z[32];
-    enum smx_err err = smx_x25519(z, secret, public);
+    enum smx_err err = fixed ? smx_x25519_fixed(z, secret, public) : smx_x25519(z, secret, public);
 
     if (!err)
         smx_hkdf_blake3(key, KEY_LEN, NULL, 0, z, sizeof(z));
@@ -119,7 +119,7 @@ enum smx_err smx_payload_seal(uint8_t *out, const uint8_t ephemeral_secret[stati
                               const uint8_t recipient_key[static 32], const uint8_t *fragment, size_t len)
 {
     uint8_t key[KEY_LEN];
-    enum smx_err err = shared_key(key, ephemeral_secret, recipient_key);
+    enum smx_err err = shared_key(key, ephemeral_secret, recipient_key, true);
 
     if (!err) {
         smx_x25519_base(out, ephemeral_secret);
@@ -135,7 +135,7 @@ enum smx_err smx_payload_open(uint8_t *bytes, size_t len, const uint8_t secret[s
 
     if (len < 32)
         return SMX_E_TRUNCATED;
-    enum smx_err err = shared_key(key, secret, bytes);
+    enum smx_err err = shared_key(key, secret, bytes, false);
     if (!err)
         smx_aes128_ctr(bytes + 32, bytes + 32, len - 32, key, zero_iv);
     smx_wipe(key, sizeof(key));
