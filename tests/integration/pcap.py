@@ -32,6 +32,22 @@ def packets(path):
             yield (source, destination, protocol, 0, 0, 0, 0, body)
 
 
+def arrivals(path):
+    """Yields (seconds, sequence, payload length) of every TCP packet over IPv4, also when the capture kept only its head."""
+    with open(path, "rb") as file:
+        data = file.read()
+    link, = struct.unpack("<I", data[20:24])
+    skip, at = {1: 14, 113: 16, 276: 20}[link], 24
+    while at + 16 <= len(data):
+        seconds, micro, kept = struct.unpack("<III", data[at:at + 12])
+        frame = data[at + 16:at + 16 + kept][skip:]
+        at += 16 + kept
+        header, total = (frame[0] & 15) * 4, struct.unpack(">H", frame[2:4])[0]
+        if frame[0] >> 4 == 4 and frame[9] == 6:
+            seq, = struct.unpack(">I", frame[header + 4:header + 8])
+            yield seconds + micro / 1e6, seq, total - header - (frame[header + 12] >> 4) * 4
+
+
 def streams(path):
     """{(source, sport, destination, dport): bytes} of every TCP direction, in sequence order from its SYN."""
     start, parts = {}, {}
