@@ -54,7 +54,8 @@ struct smx_relay {
     bool pumping;
     int far;                  /* until the pump has it */
     struct smx_source source; /* while connecting to the host */
-    struct smx_timer timer;   /* while connecting to a program; or: to begin */
+    bool waiting;             /* for a program to let it in; the list of those has the oldest first */
+    struct smx_relay *wait_next, *wait_prev;
     smx_ns until;
     struct sockaddr_un listener;
     socklen_t listener_len;
@@ -68,6 +69,8 @@ struct smx_loopback {
     unsigned listeners_n;
     struct smx_relay *relays;
     unsigned relays_n;
+    struct smx_relay *waiting, *waiting_last;
+    struct smx_timer retry;
 };
 
 /* --- addresses ---------------------------------------------------------------------------------------------------- */
@@ -205,8 +208,13 @@ int smx_loopback_listen(struct smx_loopback *lb, const uint8_t id[static SMX_SOC
 
 static void stop_connecting(struct smx_relay *r)
 {
-    smx_source_remove(r->loopback->loop, &r->source);
-    smx_timer_set(r->loopback->loop, &r->timer, SMX_NEVER);
+    struct smx_loopback *lb = r->loopback;
+    smx_source_remove(lb->loop, &r->source);
+    if (!r->waiting)
+        return;
+    r->waiting = false;
+    *(r->wait_prev ? &r->wait_prev->wait_next : &lb->waiting) = r->wait_next;
+    *(r->wait_next ? &r->wait_next->wait_prev : &lb->waiting_last) = r->wait_prev;
 }
 
 static void free_relay(struct smx_relay *r)
@@ -355,9 +363,8 @@ static bool is_trusted(const struct smx_relay *r)
     return peer.pid && (!peer.uid || peer.uid == geteuid() || smx_peer_allowed(&r->loopback->peers, &peer));
 }
 
-static void try_program(struct smx_timer *timer, smx_ns now)
+static void try_program(struct smx_relay *r, smx_ns now)
 {
-    struct smx_relay *r = (struct smx_relay *)((char *)timer - offsetof(struct smx_relay, timer));
     if (!connect(r->far, (struct sockaddr *)&r->listener, r->listener_len)) {
         if (is_trusted(r))
             connected(r);
@@ -367,9 +374,29 @@ static void try_program(struct smx_timer *timer, smx_ns now)
         end(r, ECONNREFUSED);
     } else if (now >= r->until) {
         end(r, ETIMEDOUT);
-    } else {
-        smx_timer_set(r->loopback->loop, timer, now + RETRY);
     }
+}
+
+/* In the order in which they came, and each once: callbacks only append. */
+static void on_retry(struct smx_timer *timer, smx_ns now)
+{
+    struct smx_loopback *lb = (struct smx_loopback *)((char *)timer - offsetof(struct smx_loopback, retry));
+    for (struct smx_relay *r = lb->waiting, *next; r; r = next) {
+        next = r->wait_next;
+        try_program(r, now);
+    }
+    if (lb->waiting)
+        smx_timer_set(lb->loop, timer, now + RETRY);
+}
+
+static void wait_for_program(struct smx_relay *r)
+{
+    struct smx_loopback *lb = r->loopback;
+    r->waiting = true;
+    r->wait_prev = lb->waiting_last;
+    *(r->wait_prev ? &r->wait_prev->wait_next : &lb->waiting) = r;
+    lb->waiting_last = r;
+    smx_timer_set(lb->loop, &lb->retry, smx_loop_now(lb->loop));
 }
 
 static int connect_program(struct smx_relay *r, const struct listener *l)
@@ -386,8 +413,7 @@ static int connect_program(struct smx_relay *r, const struct listener *l)
         smx_loopback_bind(lb, &r->local);
     r->listener_len = unix_name(lb, &r->listener, l->kind, l->id);
     r->until = smx_loop_now(lb->loop) + SMX_LOOPBACK_WAIT;
-    r->timer.fire = try_program;
-    smx_timer_set(lb->loop, &r->timer, smx_loop_now(lb->loop));
+    wait_for_program(r);
     r->start.accepted(r->start.ctx, id, &r->local);
     return 0;
 }
@@ -485,6 +511,7 @@ struct smx_loopback *smx_loopback_new(struct smx_loop *loop, const char *engine,
     if (!lb)
         return NULL;
     lb->loop = loop;
+    lb->retry.fire = on_retry;
     lb->peers = *peers;
     snprintf(lb->engine, sizeof(lb->engine), "%s", engine);
     return lb;
@@ -498,5 +525,6 @@ void smx_loopback_free(struct smx_loopback *lb)
         free_relay(lb->relays);
     while (lb->listeners)
         remove_listener(lb, lb->listeners);
+    smx_timer_set(lb->loop, &lb->retry, SMX_NEVER);
     free(lb);
 }
