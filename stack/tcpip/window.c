@@ -54,24 +54,22 @@ static bool active(const struct smx_flow *flow, smx_ns now)
 }
 
 /* lwIP would open its whole window with the first ack. We open what there is to spare: a sender that meets a closed
- * window in its first round trips takes it for the speed of the path, and BBR keeps believing so for long. */
+ * window in its first round trips takes it for the speed of the path, and BBR keeps believing so for long. With many
+ * flows it is less than the SYN said: nothing was sent on the strength of that yet, and what they would send together
+ * has no SURBs. */
 void smx_window_start(struct smx_flow *flow, struct tcp_pcb *pcb)
 {
     smx_ns now = smx_loop_now(flow->flows->loop);
     const struct smx_link *link = smx_netif_link(flow->flows->netif);
-    size_t taken = 0, total = link->window(link->ctx), n = 1;
+    size_t taken = 0, total = link->window(link->ctx);
     for (struct smx_flow *other = flow->flows->first; other; other = other->next)
-        if (other != flow && active(other, now)) {
+        if (other != flow && active(other, now))
             taken += other->window;
-            n++;
-        }
-    size_t window = total > taken ? total - taken : 0;
-    if (window > total / n)
-        window = total / n;
+    size_t window = total > taken ? (total - taken) / 2 : 0; /* the next one shall have something, too */
     if (window > SMX_FLOW_WINDOW_START)
         window = SMX_FLOW_WINDOW_START;
     flow->demand = SMX_FLOW_WINDOW_SYN;
-    flow->window = window > SMX_FLOW_WINDOW_SYN ? window : SMX_FLOW_WINDOW_SYN;
+    flow->window = window > SMX_FLOW_WINDOW_MIN ? window : SMX_FLOW_WINDOW_MIN;
     pcb->rcv_wnd = pcb->rcv_ann_wnd = (tcpwnd_size_t)flow->window;
     flow->window_since = flow->last_data = now;
 }
