@@ -63,10 +63,10 @@ enum smx_control_op {
     /* Reply when everything written by the caller's process was acknowledged, or after 10 s. An engine inside the
      * process ends with it, so there DRAIN also ends every flow's sending side with FIN. */
     SMX_CTL_DRAIN,
-    SMX_CTL_STATUS,    /* reply data: JSON text in several packets, the last one with arg 0 */
-    SMX_CTL_STOP,      /* `mixify down`: same user only */
-    SMX_CTL_WAIT,      /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
-    SMX_CTL_LISTEN,    /* the unix socket listens; arg: SMX_LISTEN_*; reply: local = its address, or EADDRINUSE, ... */
+    SMX_CTL_STATUS, /* reply data: JSON text in several packets, the last one with arg 0 */
+    SMX_CTL_STOP,   /* `mixify down`: same user only */
+    SMX_CTL_WAIT,   /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
+    SMX_CTL_LISTEN, /* the unix socket listens; arg: SMX_LISTEN_*; reply: local = its address, or EADDRINUSE, ... */
 };
 #define SMX_SOCKET_ACCEPTED 'a'
 

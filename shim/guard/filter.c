@@ -14,10 +14,11 @@
  *                                             tells the addresses of this machine
  *   socketpair: unix                          allowed; INET: EOPNOTSUPP, the kernel's own answer; others: EAFNOSUPPORT
  *   pidfd_getfd                               EPERM: takes a socket out of a process that is not guarded
- *   ptrace attach and seize,                  make a process that is not guarded act for this one. notify: the
- * supervisor process_vm_writev                       allows processes of the tree (debuggers, leak checkers); deny:
- * EPERM add_key, request_key, keyctl              EPERM: the kernel asks the DNS (dns_resolver) on a key's behalf bpf
- * EPERM: programs in the kernel send and redirect packets
+ *   ptrace attach and seize, process_vm_writev
+ *                                             make a process that is not guarded act for this one. notify: the supervisor
+ *                                             allows processes of the tree (debuggers, leak checkers); deny: EPERM
+ *   add_key, request_key, keyctl              EPERM: the kernel asks the DNS (dns_resolver) on a key's behalf
+ *   bpf                                       EPERM: programs in the kernel send and redirect packets
  *
  * The second kind makes unix sockets look like network sockets to programs that the shim does not reach: calls with
  * socket addresses and options are notified, unless the shim has marked them as its own (mark.h). send, recv, read and

@@ -271,6 +271,11 @@ static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
 
 struct smx_engine *smx_engine_new(const struct smx_engine_options *options, struct smx_fault *fault)
 {
+    /* Rules that cannot be kept are no reason to go on without them. */
+    if (options->config.policy[0]) {
+        smx_fail(fault, SMX_E_UNSUPPORTED, "SMOLMIX_POLICY is not available in this version");
+        return NULL;
+    }
     struct smx_engine *engine = calloc(1, sizeof(*engine));
     if (!engine) {
         smx_fail(fault, SMX_E_NOMEM, "out of memory");

@@ -17,7 +17,8 @@
 #include <time.h>
 
 #define FRAME_ROOM                                                                                                     \
-    (SMX_FRAME_OVERHEAD + 2 + SMX_NODE_ADDRESS_MAX + SMX_PACKET_LEN + 14) /* with the WebSocket's head                 \
+    (SMX_FRAME_OVERHEAD + 2 + SMX_NODE_ADDRESS_MAX + SMX_PACKET_LEN +                                                  \
+     14) /* with the WebSocket's head                 \
                                                                            */
 #define MESSAGE_MAX (SMX_GATEWAY_TEXT_MAX > SMX_GATEWAY_BINARY_MAX ? SMX_GATEWAY_TEXT_MAX : SMX_GATEWAY_BINARY_MAX)
 

@@ -58,17 +58,18 @@ static bool is_variable(const char *entry, const char *name)
 static bool is_ours(const char *entry)
 {
     return is_variable(entry, "LD_PRELOAD") || is_variable(entry, "SMOLMIX_TUNNEL") ||
-           is_variable(entry, "SMOLMIX_GUARD");
+           is_variable(entry, "SMOLMIX_GUARD") || is_variable(entry, "SMOLMIX_INBOUND");
 }
 
-char **command_environment(const char *name, const char *library, const char *guard)
+char **command_environment(const struct options *options, const char *name, const char *library, const char *guard)
 {
+    static const char *const inbound[] = {"tunnel", "loopback", "deny"}; /* by enum smx_inbound_policy */
     const char *preload = getenv("LD_PRELOAD");
     size_t n = 0;
 
     while (environ[n])
         n++;
-    char **out = calloc(n + 4, sizeof(*out));
+    char **out = calloc(n + 5, sizeof(*out));
     if (!out)
         return NULL;
     size_t at = 0;
@@ -79,7 +80,9 @@ char **command_environment(const char *name, const char *library, const char *gu
         return NULL;
     if (asprintf(&out[at + 1], "SMOLMIX_TUNNEL=%s", name) < 0)
         return NULL;
-    if (guard && asprintf(&out[at + 2], "SMOLMIX_GUARD=%s", guard) < 0)
+    if (asprintf(&out[at + 2], "SMOLMIX_INBOUND=%s", inbound[options->config.inbound]) < 0)
+        return NULL;
+    if (guard && asprintf(&out[at + 3], "SMOLMIX_GUARD=%s", guard) < 0)
         return NULL;
     return out;
 }

@@ -280,7 +280,8 @@ void engine_process(struct options *options, int link, pid_t front_group, const 
     if (!process.loop)
         die(&process, EXIT_TUNNEL, "out of memory or descriptors");
     watch_signals(&process);
-    process.environment = command_environment(process.name, process.library, guard_told(options, process.guarded));
+    process.environment =
+        command_environment(options, process.name, process.library, guard_told(options, process.guarded));
     if (!process.environment)
         die(&process, EXIT_TUNNEL, "out of memory");
     if (shared)

@@ -1,5 +1,5 @@
 /*
- * --guard seccomp: the command's process installs the filter on itself, between fork and exec, and passes the
+ * --guard seccomp, the default: the command's process installs the filter on itself, between fork and exec, and passes the
  * notification descriptor to its parent, which starts the supervisor and lets it go on (shim/guard, shim/supervisor).
  */
 #include "shim/guard/inherited.h"
@@ -16,7 +16,7 @@
 
 bool guard_wanted(const struct options *options)
 {
-    return options->verb == VERB_RUN && options->config.guard == SMX_GUARD_SECCOMP && options->config.guard_set;
+    return options->verb == VERB_RUN && options->config.guard == SMX_GUARD_SECCOMP;
 }
 
 const char *guard_told(const struct options *options, bool guarded)

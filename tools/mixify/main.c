@@ -26,7 +26,7 @@ static int become_command(const struct options *options, const char *name)
 
     if (find_own(library, sizeof(library), "libsmolmix.so", &fault) != SMX_OK)
         return fail(fault.text);
-    char **environment = command_environment(name, library, guard_told(options, false));
+    char **environment = command_environment(options, name, library, guard_told(options, false));
     if (!environment)
         return fail("out of memory");
     return command_exec(options->command, environment);

@@ -95,7 +95,7 @@ void up_name(char name[static SMX_CONTROL_NAME_MAX]);
 bool engine_alive(const char *name);
 /* Environment of a command served by the engine `name`: LD_PRELOAD, SMOLMIX_TUNNEL and SMOLMIX_GUARD set. NULL: out of
  * memory. */
-char **command_environment(const char *name, const char *library, const char *guard);
+char **command_environment(const struct options *options, const char *name, const char *library, const char *guard);
 /* What SMOLMIX_GUARD tells the preloaded library: "off" only if the user said so, else it refuses to start programs
  * that it does not reach. NULL: nothing. */
 const char *guard_told(const struct options *options, bool guarded);
