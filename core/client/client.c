@@ -28,6 +28,7 @@ void smx_client_config_default(struct smx_client_config *config)
         .surb_reserve = 10,
         .surb_buffer = 0,
         .surb_ceiling = 200,
+        .epoch = SMX_DEFAULT_EPOCH,
     };
 }
 

@@ -26,6 +26,7 @@
 #define SMX_DEFAULT_ACK_DELAY     (15 * SMX_MS)
 #define SMX_DEFAULT_SENDING_DELAY (20 * SMX_MS)
 #define SMX_DEFAULT_COVER_DELAY   (200 * SMX_MS)
+#define SMX_DEFAULT_EPOCH         (3600 * SMX_SEC)
 #define SMX_ACK_WAIT_ADDITION     (1500 * SMX_MS) /* timeout = expected * 3/2 + addition */
 #define SMX_REPLY_KEY_MAX_AGE     (24 * 3600 * SMX_SEC)
 #define SMX_SURB_REQUEST_MAX      500 /* clamp on what a peer may ask for */
@@ -63,6 +64,7 @@ struct smx_client_config {
     /* As a holder of SURBs (exit side): reserve, proactive buffer and the stock above which none are asked for (02
      * section 14.2); ceiling 0: SURBs from others are ignored. */
     unsigned surb_reserve, surb_buffer, surb_ceiling;
+    smx_ns epoch; /* its length, by which SURBs age when node keys change; default: the network's (02 section 14.4) */
 };
 void smx_client_config_default(struct smx_client_config *config);
 

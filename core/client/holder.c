@@ -9,7 +9,7 @@
  *
  * When the key rotation changes, SURBs keep working for one epoch. After a while (clients learn of the change within
  * their own refresh interval) all fresh ones become possibly stale and as many new ones are asked for; after the epoch
- * the old ones are dropped. The client does not know the epoch's length, so the network's is used.
+ * the old ones are dropped.
  *
  * Limits: tags (the one that gave no SURBs for the longest time gives way), SURBs per tag and in total, replies per tag
  * and in total. A tag without anything is forgotten.
@@ -24,8 +24,6 @@
 #define REREQUEST_AFTER (10 * SMX_SEC)
 #define REREQUESTS_MAX  5
 #define GIVE_UP_AFTER   (300 * SMX_SEC)
-#define EPOCH           (3600 * SMX_SEC) /* 02 section 14.4 */
-#define REFRESH_WAIT    (EPOCH / 8)
 #define SURB_SLOT       (SMX_REPLY_KEY + SMX_SURB_LEN(SMX_SPHINX_MAX_HOPS)) /* all but the first list form */
 #define REPLY_MAX       (SMX_CLIENT_PEER_QUEUE_MAX * SMX_FRAGMENT_DATA)
 
@@ -423,7 +421,8 @@ void smx_holder_rotated(struct smx_client *client)
 void smx_holder_tick(struct smx_client *client)
 {
     smx_ns since = client->rotation_changed == SMX_NEVER ? 0 : client->now - client->rotation_changed;
-    bool refresh_now = since >= REFRESH_WAIT && !client->refreshed, drop_now = since >= EPOCH;
+    smx_ns epoch = client->config.epoch;
+    bool refresh_now = since >= epoch / 8 && !client->refreshed, drop_now = since >= epoch;
     struct peer *peer, *next;
 
     for (peer = TAILQ_FIRST(&client->peers_by_age); peer; peer = next) {

@@ -101,6 +101,7 @@ static enum smx_err make_client(struct exit_role *exit)
     config.surb_reserve = 10;
     config.surb_buffer = 50;
     config.surb_ceiling = 200;
+    config.epoch = smx_ns_min(config.epoch, exit->network->options.epoch_seconds * SMX_SEC);
     smx_ipr_exit_config_default(&ipr);
     ipr.v10 = exit->network->options.ipr_version >= SMX_IPR_V10;
     ipr.mtu = ipr.v10 ? EXIT_MTU_V10 : SMX_IPR_MTU_V9;
