@@ -115,14 +115,19 @@ LAB_IP, CLIENT_IP = "10.99.0.1", "10.99.0.2"
 
 def client_namespace():
     """A second network namespace for the client, joined to this one by a pair of interfaces, LAB_IP here and CLIENT_IP
-    there; labs listen on LAB_IP. Returns the prefix for commands inside. The client's default route leads here, so
-    what leaks has a way out, and can be seen."""
-    keeper = spawn(["unshare", "-n", "sleep", "900"])
+    there; labs listen on LAB_IP, which is also called directory.test and gateway.test there. Returns the prefix for
+    commands inside. The client's default route leads here, so what leaks has a way out, and can be seen."""
+    hosts = os.path.join(tmp, "hosts")
+    with open(hosts, "w") as file:
+        file.write(f"127.0.0.1 localhost\n{LAB_IP} directory.test gateway.test\n")
+    keeper = spawn(["unshare", "-nm", "sh", "-c", 'mount --bind "$1" /etc/hosts && exec sleep 900', "sh", hosts])
     end = time.monotonic() + 5
     own = os.readlink("/proc/self/ns/net")
     while os.readlink(f"/proc/{keeper.pid}/ns/net") == own and time.monotonic() < end:
         time.sleep(0.02)
-    inside = ["nsenter", "-t", str(keeper.pid), "-n"]
+    while os.stat(f"/proc/{keeper.pid}/root/etc/hosts").st_ino != os.stat(hosts).st_ino and time.monotonic() < end:
+        time.sleep(0.02)
+    inside = ["nsenter", "-t", str(keeper.pid), "-n", "-m"]
     for command in (
         ["ip", "link", "add", "lab0", "type", "veth", "peer", "name", "cli0"],
         ["ip", "link", "set", "cli0", "netns", str(keeper.pid)],
@@ -134,6 +139,28 @@ def client_namespace():
     ):
         subprocess.run(command, check=True)
     return inside
+
+
+class LeakWatch:
+    """Sees whatever a client in client_namespace() sends that is not TCP to LAB_IP."""
+
+    def __init__(self, inside):
+        self.inside, self.path = inside, os.path.join(tmp, "leaks")
+        self.child = spawn([*inside, "tcpdump", "-ni", "cli0", "-l", f"(ip and not host {LAB_IP}) or udp or (ip6 and tcp)"],
+                           stdout=open(self.path, "w"), stderr=subprocess.PIPE, text=True)
+        self.child.stderr.readline()
+
+    def judge(self):
+        """Two checks: that it works, and that it saw nothing else."""
+        subprocess.run([*self.inside, "curl", "-s", "-m", "1", "http://198.18.0.99/"])
+        time.sleep(0.5)
+        self.child.send_signal(signal.SIGINT)
+        self.child.wait(10)
+        with open(self.path) as file:
+            seen = file.read().splitlines()
+        check("a connection around the tunnel would have been seen", any("198.18.0.99.80" in line for line in seen), seen)
+        seen = [line for line in seen if line and "198.18.0.99" not in line]
+        check("in all cases nothing was sent around the tunnel", not seen, "\n".join(seen))
 
 
 def wait_port(port, host="127.0.0.1", timeout=15):
@@ -204,19 +231,23 @@ def sha256(path):
             else hashlib.sha256(file.read()).hexdigest()
 
 
-def certificate():
-    """A private CA and a server certificate for www.lab; returns (ca, cert, key)."""
-    ca, key, csr, cert = (os.path.join(tmp, n) for n in ("ca.pem", "key.pem", "csr.pem", "cert.pem"))
-    cakey, ext = os.path.join(tmp, "cakey.pem"), os.path.join(tmp, "ext")
+def certificate(names="DNS:www.lab,IP:198.18.0.1", days=2, authority="Test CA"):
+    """A server certificate of a private CA, which is made when it is needed first; returns (ca, cert, key)."""
+    def at(kind, what):
+        return os.path.join(tmp, "".join(c if c.isalnum() else "-" for c in what) + kind)
+
     quiet = dict(check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test CA",
-                    "-keyout", cakey, "-out", ca], **quiet)
-    subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=www.lab", "-keyout", key,
-                    "-out", csr], **quiet)
+    ca, cakey = at(".ca.pem", authority), at(".ca-key.pem", authority)
+    if not os.path.exists(ca):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        f"/CN={authority}", "-keyout", cakey, "-out", ca], **quiet)
+    key, csr, ext, cert = (at(kind, f"{names}{days}{authority}") for kind in (".key", ".csr", ".ext", ".pem"))
+    subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", key, "-out", csr],
+                   **quiet)
     with open(ext, "w") as file:
-        file.write("subjectAltName=DNS:www.lab,IP:198.18.0.1\n")
-    subprocess.run(["openssl", "x509", "-req", "-in", csr, "-CA", ca, "-CAkey", cakey, "-CAcreateserial", "-days", "2",
-                    "-extfile", ext, "-out", cert], **quiet)
+        file.write(f"subjectAltName={names}\n")
+    subprocess.run(["openssl", "x509", "-req", "-in", csr, "-CA", ca, "-CAkey", cakey, "-CAcreateserial", "-days",
+                    str(days), "-extfile", ext, "-out", cert], **quiet)
     return ca, cert, key
 
 
