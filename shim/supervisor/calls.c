@@ -36,15 +36,34 @@ int smx_call_store_address(const struct smx_call *call, uint64_t at, uint64_t le
 
 /* --- connect and bind --------------------------------------------------------------------------------------------- */
 
+static bool is_socket(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_socket *s)
+{
+    return s->class == SMX_TUNNEL && memcmp(s->id, id, sizeof(s->id)) == 0;
+}
+
+/* Another thread may have closed the number, and something else may have it. */
+static bool still_has(const struct smx_call *call)
+{
+    struct smx_socket s;
+    int fd = smx_caller_descriptor(call, (int)call->argument[0]);
+
+    if (fd < 0)
+        return false;
+    bool same = smx_identify(fd, &s) == 0 && is_socket(call->socket.id, &s);
+    close(fd);
+    return same;
+}
+
 long smx_call_settle(struct smx_call *call, long result)
 {
     struct smx_socket now;
+    int r = 0;
 
-    if (smx_identify(call->fd, &now) != 0 || now.class != SMX_TUNNEL ||
-        memcmp(now.id, call->socket.id, sizeof(now.id)) == 0)
+    if (smx_identify(call->fd, &now) != 0 || now.class != SMX_TUNNEL || is_socket(call->socket.id, &now))
         return result;
+    if (still_has(call))
+        r = smx_call_replace(call);
     call->socket = now;
-    int r = smx_call_replace(call);
     return r < 0 ? r : result;
 }
 

@@ -1,17 +1,17 @@
 /* doctor: tries what mixify needs on this machine, one line per thing, and says what to do about what is missing. */
+#include "shim/guard/install.h"
 #include "tools/mixify/mixify.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,13 +27,28 @@ static bool in_child(bool (*probe)(void))
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-static bool probe_notify(void)
+static bool probe_guard(void)
 {
-    struct sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    struct sock_fprog program = {.len = 1, .filter = allow};
+    int listener;
 
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) >= 0;
+    return smx_guard_install(SMX_GUARD_NOTIFY, &listener) == 0;
+}
+
+/* What the supervisor does to a program: takes a descriptor and reads memory of a descendant that execed. */
+static bool probe_reach(void)
+{
+    static char byte, copy;
+    struct iovec ours = {&copy, 1}, theirs = {&byte, 1};
+    pid_t pid = fork();
+
+    if (pid == 0)
+        for (;;)
+            pause();
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    bool ok = pidfd >= 0 && syscall(SYS_pidfd_getfd, pidfd, STDOUT_FILENO, 0) >= 0 &&
+              process_vm_readv(pid, &ours, 1, &theirs, 1, 0) == 1;
+    kill(pid, SIGKILL);
+    return ok;
 }
 
 static bool probe_namespace(void)
@@ -94,8 +109,12 @@ static const struct {
      "build or reinstall: libsmolmix.so must lie beside mixify or in ../lib"},
     {"roots", "certificates of the directory and the gateways can be checked", probe_roots, true,
      "install the ca-certificates package, or set SSL_CERT_FILE"},
-    {"seccomp-notify", "static programs and raw system calls can be caught", probe_notify, false,
-     "needs Linux 5.9 or later and no other user of seccomp notification around us (container runtimes)"},
+    {"guard", "the guard can be set up (--guard seccomp, the default)", probe_guard, true,
+     "needs Linux 5.19 or later and no other user of seccomp notifications around us (a mixify, a container runtime); "
+     "--guard off goes without"},
+    {"static-programs", "programs that the preload does not reach tunnel too", probe_reach, false,
+     "a parent must be able to look into its children: sysctl kernel.yama.ptrace_scope 0 or 1, and in containers "
+     "CAP_SYS_PTRACE"},
     {"user-namespaces", "a command can be given a network of its own", probe_namespace, false,
      "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
      "kernel.apparmor_restrict_unprivileged_userns"},
