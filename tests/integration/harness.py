@@ -174,6 +174,12 @@ def wait_port(port, host="127.0.0.1", timeout=15):
     raise RuntimeError(f"nothing listens on {host}:{port}")
 
 
+def words(log):
+    """The end of what a child wrote to its log."""
+    with open(log.name, errors="replace") as file:
+        return file.read()[-1500:]
+
+
 class Lab:
     """A running smolmix-lab; .ready is its JSON line, .env what a preloaded program needs."""
     number = 0
@@ -186,7 +192,7 @@ class Lab:
                            text=True)
         line = self.child.stdout.readline()
         if not line:
-            raise RuntimeError("the lab did not start")
+            raise RuntimeError(f"the lab did not start: status {self.child.wait(10)}, {words(self.log)}")
         self.ready = json.loads(line)
         self.env = {"SMOLMIX_NYM_API": self.ready["nym_api"]}
 
