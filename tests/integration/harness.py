@@ -7,6 +7,7 @@ Every check prints `ok - text` or `not ok - text`; tools/check counts these line
 import atexit
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -182,12 +183,11 @@ def words(log):
 
 class Lab:
     """A running smolmix-lab; .ready is its JSON line, .env what a preloaded program needs."""
-    number = 0
+    numbers = itertools.count()  # labs start in several threads at once
 
     def __init__(self, *args, stderr=None):
-        Lab.number += 1
         self.log = stderr or open(os.path.join(tmp, "lab.log"), "a")
-        self.socket = os.path.join(tmp, f"control{Lab.number}")
+        self.socket = os.path.join(tmp, f"control{next(Lab.numbers)}")
         self.child = spawn([LAB, "--control", self.socket, *map(str, args)], stdout=subprocess.PIPE, stderr=self.log,
                            text=True)
         line = self.child.stdout.readline()
