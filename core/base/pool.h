@@ -10,6 +10,7 @@
 
 #include "core/crypto/crypto.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 struct smx_pool {
     size_t size;
+    bool secret; /* set after init: objects hold keys, slabs are smx_secret_new memory */
     unsigned live, most;
     void *spare; /* given objects; the first word links them */
     void *slabs;
@@ -30,15 +32,7 @@ static inline void smx_pool_init(struct smx_pool *pool, size_t size, unsigned mo
     *pool = (struct smx_pool){.size = (size + align - 1) & ~(align - 1), .most = most};
 }
 
-#ifndef __SANITIZE_ADDRESS__
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#endif
-
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SMX_ADDRESS_SANITIZER
 
 static inline void *smx_pool_take(struct smx_pool *pool)
 {
@@ -65,7 +59,7 @@ static inline int smx_pool_grow(struct smx_pool *pool)
 {
     size_t head = _Alignof(max_align_t);
     size_t n = SMX_POOL_SLAB / pool->size ? SMX_POOL_SLAB / pool->size : 1;
-    char *slab = malloc(head + n * pool->size);
+    char *slab = pool->secret ? smx_secret_new(head + n * pool->size) : malloc(head + n * pool->size);
 
     if (!slab)
         return 0;
@@ -103,7 +97,10 @@ static inline void smx_pool_free(struct smx_pool *pool)
 {
     while (pool->slabs) {
         void *next = *(void **)pool->slabs;
-        free(pool->slabs);
+        if (pool->secret)
+            smx_secret_free(pool->slabs);
+        else
+            free(pool->slabs);
         pool->slabs = next;
     }
     pool->spare = NULL;

@@ -37,7 +37,7 @@ void smx_client_config_default(struct smx_client_config *config)
 struct smx_client *smx_client_new(const struct smx_client_config *config, const struct smx_client_keys *keys,
                                   const struct smx_random *random, const struct smx_client_ops *ops, void *ctx)
 {
-    struct smx_client *client = calloc(1, sizeof(*client));
+    struct smx_client *client = smx_secret_new(sizeof(*client));
 
     if (!client)
         return NULL;
@@ -66,8 +66,7 @@ void smx_client_free(struct smx_client *client)
     smx_holder_free(client);
     smx_reassembly_free(client->reassembly);
     smx_topology_unref(client->topology);
-    smx_wipe(client, sizeof(*client));
-    free(client);
+    smx_secret_free(client);
 }
 
 static bool has_layers(const struct smx_topology *topology)

@@ -21,6 +21,7 @@ enum smx_err smx_supply_init(struct smx_client *client)
     TAILQ_INIT(&client->contacts);
     TAILQ_INIT(&client->keys_by_age);
     smx_pool_init(&client->key_pool, sizeof(struct reply_key), SMX_CLIENT_REPLY_KEYS);
+    client->key_pool.secret = true;
     return smx_index_init(&client->keys_by_digest, SMX_CLIENT_REPLY_KEYS, client->random);
 }
 

@@ -6,6 +6,8 @@
 #include "core/crypto/cpu.h"
 
 #include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -44,6 +46,40 @@ void smx_wipe(void *secret, size_t len)
 {
     sodium_memzero(secret, len);
 }
+
+/* AddressSanitizer knows nothing of libsodium's own pages: there, an ordinary allocation says more. */
+#ifdef SMX_ADDRESS_SANITIZER
+
+#include <malloc.h>
+
+void *smx_secret_new(size_t size)
+{
+    return calloc(1, size);
+}
+
+void smx_secret_free(void *secret)
+{
+    if (secret)
+        smx_wipe(secret, malloc_usable_size(secret));
+    free(secret);
+}
+
+#else
+
+void *smx_secret_new(size_t size)
+{
+    void *secret = sodium_malloc(size);
+    if (secret)
+        memset(secret, 0, size);
+    return secret;
+}
+
+void smx_secret_free(void *secret)
+{
+    sodium_free(secret);
+}
+
+#endif
 
 bool smx_equal(const void *a, const void *b, size_t len)
 {

@@ -2,7 +2,7 @@
  * The seam between the protocols and the crypto libraries (libsodium, mbedTLS, BLAKE3's C code). Protocol code calls
  * only these functions; a faster path may stand behind any of them as long as the results are identical.
  *
- * All functions are thread-safe and allocate nothing. Sizes are bytes. Keys are raw bytes owned by the caller, who
+ * All functions are thread-safe and, but for smx_secret_new, allocate nothing. Sizes are bytes. Keys are raw bytes owned by the caller, who
  * wipes them with smx_wipe. smx_crypto_init must have succeeded once before any other call.
  */
 #ifndef SMX_CRYPTO_CRYPTO_H
@@ -18,6 +18,20 @@ enum smx_err smx_crypto_init(void);
 
 void smx_wipe(void *secret, size_t len);
 bool smx_equal(const void *a, const void *b, size_t len); /* constant time */
+
+/* gcc and clang say it differently. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SMX_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SMX_ADDRESS_SANITIZER
+#endif
+#endif
+
+/* Zeroed memory for what holds keys: not in core dumps, and not in swap as far as RLIMIT_MEMLOCK goes (beyond it the
+ * memory is given all the same). `size` is a multiple of the alignment it needs. NULL: out of memory. */
+void *smx_secret_new(size_t size);
+void smx_secret_free(void *secret); /* wipes it; NULL is fine */
 
 /* --- hashes ------------------------------------------------------------------------------------------------------ */
 

@@ -61,7 +61,7 @@ struct smx_gateway *smx_gateway_new(const struct smx_client_keys *keys, const ui
                                     const struct smx_registration *registration, const struct smx_random *random,
                                     const struct smx_gateway_ops *ops, void *ctx)
 {
-    struct smx_gateway *gw = calloc(1, sizeof(*gw));
+    struct smx_gateway *gw = smx_secret_new(sizeof(*gw));
     if (!gw)
         return NULL;
     smx_ed25519_from_seed(&gw->identity, keys->identity_seed);
@@ -78,8 +78,7 @@ void smx_gateway_free(struct smx_gateway *gateway)
 {
     if (!gateway)
         return;
-    smx_wipe(gateway, sizeof(*gateway));
-    free(gateway);
+    smx_secret_free(gateway);
 }
 
 /* --- transitions ---------------------------------------------------------------------------------------------------

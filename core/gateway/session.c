@@ -29,7 +29,7 @@ struct smx_session {
 struct smx_session *smx_session_new(const struct smx_ed25519 *identity, const struct smx_session_config *config,
                                     const struct smx_random *random, const struct smx_session_ops *ops, void *ctx)
 {
-    struct smx_session *s = calloc(1, sizeof(*s));
+    struct smx_session *s = smx_secret_new(sizeof(*s));
     if (!s)
         return NULL;
     s->identity = *identity;
@@ -44,8 +44,7 @@ void smx_session_free(struct smx_session *session)
 {
     if (!session)
         return;
-    smx_wipe(session, sizeof(*session));
-    free(session);
+    smx_secret_free(session);
 }
 
 /* --- answers -------------------------------------------------------------------------------------------------------

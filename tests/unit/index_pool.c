@@ -48,13 +48,14 @@ Test(index_pool, equal_keys_are_all_reachable)
     smx_index_free(&index);
 }
 
-Test(index_pool, bounded_reused_and_distinct)
+static void fill_and_empty(bool secret)
 {
     enum { MOST = 2000, SIZE = 100 };
     uint8_t *objects[MOST];
     struct smx_pool pool;
 
     smx_pool_init(&pool, SIZE, MOST);
+    pool.secret = secret;
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < MOST; i++) {
             objects[i] = smx_pool_take(&pool);
@@ -71,4 +72,15 @@ Test(index_pool, bounded_reused_and_distinct)
         cr_expect_eq(pool.live, 0);
     }
     smx_pool_free(&pool);
+}
+
+Test(index_pool, bounded_reused_and_distinct)
+{
+    fill_and_empty(false);
+}
+
+Test(index_pool, the_same_in_locked_memory)
+{
+    cr_assert_eq(smx_crypto_init(), SMX_OK);
+    fill_and_empty(true);
 }
