@@ -11,8 +11,8 @@
  * their own refresh interval) all fresh ones become possibly stale and as many new ones are asked for; after the epoch
  * the old ones are dropped.
  *
- * Limits: tags (the one that gave no SURBs for the longest time gives way), SURBs per tag and in total, replies per tag
- * and in total. A tag without anything is forgotten.
+ * Limits: tags, SURBs per tag and in total (in both cases the tag that gave no SURBs for the longest time gives way:
+ * most likely it is gone), replies per tag and in total. A tag without anything is forgotten.
  */
 #include "core/client/internal.h"
 
@@ -348,6 +348,10 @@ void smx_holder_store(struct smx_client *client, const struct smx_nym_message *m
         return;
     if (message->kind == SMX_MSG_ADDITIONAL_SURBS)
         peer->pending -= message->surb_n < peer->pending ? message->surb_n : peer->pending;
+    TAILQ_REMOVE(&client->peers_by_age, peer, link);
+    TAILQ_INSERT_TAIL(&client->peers_by_age, peer, link);
+    while (client->surbs_n + message->surb_n > SMX_CLIENT_SURBS_TOTAL && TAILQ_FIRST(&client->peers_by_age) != peer)
+        peer_drop(client, TAILQ_FIRST(&client->peers_by_age));
     for (unsigned i = 0; i < message->surb_n && available(peer) < SMX_CLIENT_SURBS_MAX; i++) {
         struct held_surb *surb =
             held_surb_new(client, message->surbs + i * message->surb_len, message->surb_len, message->surb_rotation);
@@ -359,8 +363,6 @@ void smx_holder_store(struct smx_client *client, const struct smx_nym_message *m
     retire_stale(client, peer);
     peer->received = client->now;
     peer->rerequests = 0;
-    TAILQ_REMOVE(&client->peers_by_age, peer, link);
-    TAILQ_INSERT_TAIL(&client->peers_by_age, peer, link);
     flush(client, peer);
     maybe_request(client, peer);
 }

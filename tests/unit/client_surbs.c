@@ -356,6 +356,27 @@ Test(client_surbs, tags_and_surbs_held_are_bounded)
     cr_expect_eq(last->fresh_n + last->stale_n, SMX_CLIENT_SURBS_MAX);
 }
 
+/* Clients that are gone leave their SURBs behind: they must not starve those that come. */
+Test(client_surbs, the_newest_gets_room_among_all_surbs_held)
+{
+    enum { EACH = 510, TAGS = SMX_CLIENT_SURBS_TOTAL / EACH + 10 };
+
+    unsigned first = 0;
+
+    quick();
+    theirs->room = 0;
+    for (uint32_t tag = 1; tag <= TAGS; tag++) {
+        for (unsigned i = 0; i < EACH / 3; i++)
+            push_tag(tag, 3);
+        struct peer *last = TAILQ_LAST(&theirs->client->peers_by_age, peer_list);
+        first = first ? first : last->fresh_n; /* some are spent on asking for more */
+        cr_assert_eq(last->fresh_n, first);
+    }
+    cr_expect_gt(first, EACH / 2);
+    cr_expect_leq(theirs->client->surbs_n, SMX_CLIENT_SURBS_TOTAL);
+    cr_expect_geq(theirs->client->surbs_n, SMX_CLIENT_SURBS_TOTAL - EACH);
+}
+
 Test(client_surbs, who_is_no_holder_keeps_no_surbs)
 {
     config.surb_ceiling = 0;
