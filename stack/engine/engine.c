@@ -8,6 +8,8 @@
  *   tunnel has failed          everything ends with ENETDOWN, now and later
  *   the exit refused a place   connection attempts to it end with EACCES
  *
+ * With a TUN device (tun.h) it is instead of lwIP: flows and resolver stay without work.
+ *
  * Stopping: what programs wrote goes out, bounded by time; then the exit is told good-bye and the loop ends.
  */
 #include "stack/engine/engine_private.h"
@@ -82,6 +84,8 @@ static void pass_on(struct smx_timer *timer, smx_ns now)
     (void)now;
     if (engine->state == SMX_TUNNEL_READY)
         pass_on_ready(engine);
+    if (engine->state == SMX_TUNNEL_FAILED && engine->tun)
+        smx_tun_close(engine->tun);
     if (engine->state == SMX_TUNNEL_FAILED) {
         smx_flows_fail(engine->flows, ENETDOWN, false);
         smx_resolver_failed(engine->resolver);
@@ -89,10 +93,23 @@ static void pass_on(struct smx_timer *timer, smx_ns now)
     smx_control_changed(engine->control);
 }
 
+/* Before anybody hears of it: a command that is started now shall find its network. */
+static enum smx_err tun_ready(struct smx_engine *engine, bool moved, struct smx_fault *fault)
+{
+    struct smx_tunnel_status status;
+    smx_tunnel_status(engine->tunnel, &status);
+    return smx_tun_up(engine->tun, &status.addresses, moved, fault);
+}
+
 /* The tunnel may notice a change while it takes a packet from lwIP, so flows hear of it from the loop. */
 static void on_state(void *ctx, enum smx_tunnel_state state, bool addresses_changed, const struct smx_fault *why)
 {
     struct smx_engine *engine = ctx;
+    struct smx_fault fault;
+    if (engine->tun && state == SMX_TUNNEL_READY && tun_ready(engine, addresses_changed, &fault)) {
+        state = SMX_TUNNEL_FAILED;
+        why = &fault;
+    }
     engine->state = state;
     engine->why = why ? *why : (struct smx_fault){0};
     engine->moved |= addresses_changed;
@@ -105,12 +122,20 @@ static void on_state(void *ctx, enum smx_tunnel_state state, bool addresses_chan
 
 static void on_packet(void *ctx, const uint8_t *packet, size_t len)
 {
-    smx_netif_input(((struct smx_engine *)ctx)->netif, packet, len);
+    struct smx_engine *engine = ctx;
+    if (engine->tun)
+        smx_tun_input(engine->tun, packet, len);
+    else
+        smx_netif_input(engine->netif, packet, len);
 }
 
 static void on_writable(void *ctx)
 {
-    smx_netif_writable(((struct smx_engine *)ctx)->netif);
+    struct smx_engine *engine = ctx;
+    if (engine->tun)
+        smx_tun_writable(engine->tun);
+    else
+        smx_netif_writable(engine->netif);
 }
 
 /* "a.b.c.d:port" or "[v6]:port" (spec 04 section 12). */
@@ -140,7 +165,10 @@ static void on_refused(void *ctx, const char *destination, size_t len)
     if (!smx_engine_read_destination(&to, destination, len))
         return;
     engine->refused++;
-    smx_flows_refused(engine->flows, &to);
+    if (engine->tun)
+        smx_tun_refused(engine->tun, &to);
+    else
+        smx_flows_refused(engine->flows, &to);
 }
 
 /* --- what the control server asks --------------------------------------------------------------------------------- */
@@ -180,6 +208,7 @@ static void drain(struct smx_timer *timer, smx_ns now)
     struct smx_engine *engine = (struct smx_engine *)((char *)timer - offsetof(struct smx_engine, drain));
     bool reachable = engine->state == SMX_TUNNEL_READY || engine->state == SMX_TUNNEL_RECONNECTING;
     bool drained = (!reachable || smx_flows_drained(engine->flows, 0)) &&
+                   (!reachable || !engine->tun || smx_tun_drained(engine->tun)) &&
                    (!engine->loopback || smx_loopback_drained(engine->loopback));
     if (!drained && now < engine->drain_end) {
         smx_timer_set(engine->loop, &engine->drain, now + DRAIN_PERIOD);
@@ -246,6 +275,10 @@ static bool make_stack(struct smx_engine *engine)
     const struct smx_link link = {
         .ctx = engine, .send = link_send, .window = link_window, .want_window = link_want_window, .rtt = link_rtt};
     engine->tunnel = smx_tunnel_new(engine->loop, &engine->options.config, &ops, engine);
+    if (engine->tunnel && engine->options.has_tun)
+        engine->tun = smx_tun_new(engine->loop, engine->tunnel, &engine->options.config, &engine->options.tun);
+    if (engine->options.has_tun && !engine->tun)
+        return false;
     engine->netif = engine->tunnel ? smx_netif_new(engine->loop, &link) : NULL;
     engine->flows = engine->netif ? smx_flows_new(engine->netif) : NULL;
     engine->resolver = engine->flows ? smx_resolver_new(engine->netif, &engine->options.config) : NULL;
@@ -318,6 +351,7 @@ void smx_engine_free(struct smx_engine *engine)
     smx_resolver_free(engine->resolver);
     smx_flows_free(engine->flows);
     smx_netif_free(engine->netif);
+    smx_tun_free(engine->tun);
     smx_tunnel_free(engine->tunnel);
     if (engine->loop) {
         smx_source_remove(engine->loop, &engine->stop);

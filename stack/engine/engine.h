@@ -9,6 +9,7 @@
 
 #include "stack/config.h"
 #include "stack/control.h"
+#include "stack/engine/tun.h"
 #include "stack/tunnel/tunnel.h"
 
 #include <sys/types.h>
@@ -19,6 +20,8 @@ struct smx_engine_options {
     struct smx_config config;
     char name[SMX_CONTROL_NAME_MAX]; /* abstract socket name to serve (control.h); must be free */
     pid_t tree;                      /* serve this process and its descendants only; 0: same user */
+    bool has_tun;                    /* the packets of this device, no flows: mixify --guard netns */
+    struct smx_tun_fds tun;          /* taken in any case */
     bool in_process;                 /* a thread of the program it serves (preload); tree is then that process */
     /* Called in the loop's thread at every change of the tunnel's state; may be NULL. */
     void (*state)(void *ctx, enum smx_tunnel_state state, const struct smx_fault *why);

@@ -11,6 +11,7 @@ struct smx_engine {
     struct smx_engine_options options;
     struct smx_loop *loop;
     struct smx_tunnel *tunnel;
+    struct smx_tun *tun; /* NULL: lwIP serves */
     struct smx_netif *netif;
     struct smx_flows *flows;
     struct smx_resolver *resolver;

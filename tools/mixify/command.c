@@ -3,6 +3,7 @@
 #include "tools/mixify/mixify.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,12 +62,51 @@ static bool is_ours(const char *entry)
            is_variable(entry, "SMOLMIX_GUARD") || is_variable(entry, "SMOLMIX_INBOUND");
 }
 
+/* LD_PRELOAD without our library, which may be there because we run inside another mixify, or by the user's will. */
+static char *foreign_preload(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    char *copy = strdup(preload ? preload : ""), *out = calloc(1, strlen("LD_PRELOAD=") + strlen(copy ? copy : "") + 1);
+
+    if (!copy || !out)
+        return NULL;
+    strcpy(out, "LD_PRELOAD=");
+    for (char *next = copy, *word; (word = strsep(&next, ": "));) {
+        if (!word[0] || strstr(word, "libsmolmix"))
+            continue;
+        if (out[strlen(out) - 1] != '=')
+            strcat(out, ":");
+        strcat(out, word);
+    }
+    return out;
+}
+
+static char **environment_apart(void)
+{
+    char *preload = foreign_preload();
+    size_t n = 0, at = 0;
+
+    while (environ[n])
+        n++;
+    char **out = calloc(n + 2, sizeof(*out));
+    if (!out || !preload)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        if (!is_ours(environ[i]))
+            out[at++] = environ[i];
+    if (preload[strlen("LD_PRELOAD=")])
+        out[at] = preload;
+    return out;
+}
+
 char **command_environment(const struct options *options, const char *name, const char *library, const char *guard)
 {
     static const char *const inbound[] = {"tunnel", "loopback", "deny"}; /* by enum smx_inbound_policy */
     const char *preload = getenv("LD_PRELOAD");
     size_t n = 0;
 
+    if (!name)
+        return environment_apart();
     while (environ[n])
         n++;
     char **out = calloc(n + 5, sizeof(*out));
@@ -85,6 +125,15 @@ char **command_environment(const struct options *options, const char *name, cons
     if (guard && asprintf(&out[at + 3], "SMOLMIX_GUARD=%s", guard) < 0)
         return NULL;
     return out;
+}
+
+void command_foreground(pid_t group)
+{
+    sigset_t none;
+
+    setpgid(0, group);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 int command_exec(char **command, char **environment)

@@ -8,6 +8,7 @@
 #include "stack/engine/engine.h"
 #include "stack/log.h"
 #include "tools/mixify/mixify.h"
+#include "tools/mixify/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +27,9 @@
 struct process {
     struct options *options;
     struct smx_loop *loop;
-    struct smx_engine *engine; /* NULL: another process has it */
-    bool guarded;
+    struct smx_engine *engine;  /* NULL: another process has it */
+    bool guarded, apart;        /* --guard seccomp, netns */
+    struct netns netns;         /* if apart */
     struct smx_source children; /* SIGCHLD, SIGTERM as a signalfd */
     int link;
     int lifeline; /* keeps the lab alive */
@@ -57,15 +59,20 @@ static _Noreturn void die(struct process *process, int status, const char *text)
 /* The command gives the terminal, signals and limits back as they were. */
 static _Noreturn void become_command(struct process *process, int guard)
 {
-    sigset_t none;
-
-    setpgid(0, process->front_group);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    command_foreground(process->front_group);
     setrlimit(RLIMIT_NOFILE, &process->files);
     if (process->guarded)
         guard_enter(guard);
     _exit(command_exec(process->options->command, process->environment));
+}
+
+/* It has been waiting in its namespace. */
+static void start_apart(struct process *process)
+{
+    if (!netns_start(&process->netns))
+        die(process, EXIT_TUNNEL, "the process that should become the command has ended");
+    process->command = process->netns.command;
+    tell(process, MSG_STARTED, 0, process->command, NULL);
 }
 
 static void start_command(struct process *process)
@@ -124,6 +131,8 @@ static void on_state(void *ctx, enum smx_tunnel_state state, const struct smx_fa
         return;
     if (process->options->verb == VERB_UP)
         go_background(process);
+    else if (process->apart)
+        start_apart(process);
     else
         start_command(process);
 }
@@ -224,6 +233,8 @@ static void make_engine(struct process *process)
     choose_name(process);
     memcpy(options.name, process->name, sizeof(options.name));
     options.tree = process->options->verb == VERB_UP ? 0 : getpid();
+    options.has_tun = process->apart;
+    options.tun = process->netns.fds;
     process->engine = smx_engine_new(&options, &fault);
     if (!process->engine)
         die(process, EXIT_TUNNEL, fault.text);
@@ -262,9 +273,12 @@ void engine_process(struct options *options, int link, pid_t front_group, const 
     process.guarded = guard_wanted(options);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    process.apart = netns_wanted(options);
+    if (process.apart && netns_prepare(&process.netns, options, front_group, &fault) != SMX_OK)
+        die(&process, EXIT_TUNNEL, fault.text);
     close_memory();
     raise_file_limit(&process);
-    if (find_own(process.library, sizeof(process.library), "libsmolmix.so", &fault) != SMX_OK)
+    if (!process.apart && find_own(process.library, sizeof(process.library), "libsmolmix.so", &fault) != SMX_OK)
         die(&process, EXIT_TUNNEL, fault.text);
     if (options->lab) {
         tell(&process, MSG_PHASE, PHASE_LAB, 0, NULL);
@@ -280,9 +294,10 @@ void engine_process(struct options *options, int link, pid_t front_group, const 
     if (!process.loop)
         die(&process, EXIT_TUNNEL, "out of memory or descriptors");
     watch_signals(&process);
-    process.environment =
-        command_environment(options, process.name, process.library, guard_told(options, process.guarded));
-    if (!process.environment)
+    if (!process.apart)
+        process.environment =
+            command_environment(options, process.name, process.library, guard_told(options, process.guarded));
+    if (!process.apart && !process.environment)
         die(&process, EXIT_TUNNEL, "out of memory");
     if (shared)
         run_supervisor(&process);

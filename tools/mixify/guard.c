@@ -38,10 +38,9 @@ static enum smx_err cannot(struct smx_fault *fault, int error)
                     why);
 }
 
-enum smx_err guard_check(struct smx_fault *fault)
+enum smx_err guard_check_standard(struct smx_fault *fault)
 {
     static const char *const names[] = {"input", "output", "error"};
-    int status = EINVAL << 8;
 
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (smx_guard_is_network(fd))
@@ -50,6 +49,15 @@ enum smx_err guard_check(struct smx_fault *fault)
                 "standard %s is a network connection, which would bypass the tunnel; pipe it through cat, or "
                 "use --guard off",
                 names[fd]);
+    return SMX_OK;
+}
+
+enum smx_err guard_check(struct smx_fault *fault)
+{
+    int status = EINVAL << 8;
+
+    if (guard_check_standard(fault) != SMX_OK)
+        return fault->code;
     pid_t pid = fork();
     if (pid == 0) {
         int listener;

@@ -2,6 +2,7 @@
 #include "core/crypto/crypto.h"
 #include "stack/log.h"
 #include "tools/mixify/mixify.h"
+#include "tools/mixify/netns.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -39,6 +40,8 @@ static int run_processes(struct options *options, const char *shared)
 
     if (guard_wanted(options) && guard_check(&fault) != SMX_OK)
         return fail(fault.text);
+    if (netns_wanted(options) && guard_check_standard(&fault) != SMX_OK)
+        return fail(fault.text);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) != 0)
         return fail(strerror(errno));
     pid_t group = getpgrp();
@@ -72,7 +75,8 @@ static int run(struct options *options)
     char name[SMX_CONTROL_NAME_MAX];
 
     up_name(name);
-    if (options->lab || smx_config_own_tunnel(&options->config) || !engine_alive(name))
+    /* Whole packets come from a namespace, with the one address that a tunnel has: it cannot be shared. */
+    if (options->lab || netns_wanted(options) || smx_config_own_tunnel(&options->config) || !engine_alive(name))
         return run_processes(options, NULL);
     return guard_wanted(options) ? run_processes(options, name) : become_command(options, name);
 }

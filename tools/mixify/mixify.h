@@ -13,6 +13,8 @@
  * engine is killed (PR_SET_PDEATHSIG), the command finds no engine and gets ENETDOWN, never the direct network.
  * Engine gone -> the front says so and ends with 125.
  *
+ * With --guard netns the command is forked first and waits in its namespace (netns.c).
+ *
  * `mixify up` is the same engine without a command, in the background, under a name that belongs to the user.
  */
 #ifndef MIXIFY_H
@@ -75,6 +77,7 @@ _Noreturn void engine_process(struct options *options, int link, pid_t front_gro
 /* The guard. Is one wanted; can it be had, before anything is started; the command's process enters it, with one end of
  * a socket pair, while its parent has the other. */
 bool guard_wanted(const struct options *options);
+enum smx_err guard_check_standard(struct smx_fault *fault); /* the standard descriptors only */
 enum smx_err guard_check(struct smx_fault *fault);
 void guard_enter(int link);
 enum smx_err guard_supervise(int link, const char engine[static SMX_CONTROL_NAME_MAX], const struct smx_config *config,
@@ -93,12 +96,14 @@ enum smx_err find_own(char *path, size_t cap, const char *file, struct smx_fault
 /* Name of the running `mixify up` of this user. */
 void up_name(char name[static SMX_CONTROL_NAME_MAX]);
 bool engine_alive(const char *name);
-/* Environment of a command served by the engine `name`: LD_PRELOAD, SMOLMIX_TUNNEL and SMOLMIX_GUARD set. NULL: out of
- * memory. */
+/* Environment of a command served by the engine `name`: LD_PRELOAD, SMOLMIX_TUNNEL and SMOLMIX_GUARD set. name NULL: one
+ * that needs nothing of that, and has nothing of it. NULL: out of memory. */
 char **command_environment(const struct options *options, const char *name, const char *library, const char *guard);
 /* What SMOLMIX_GUARD tells the preloaded library: "off" only if the user said so, else it refuses to start programs
  * that it does not reach. NULL: nothing. */
 const char *guard_told(const struct options *options, bool guarded);
+/* The process that will be the command joins the terminal's process group, and signals reach it. */
+void command_foreground(pid_t group);
 /* exec with a shell's statuses; returns 126 or 127 after one line on stderr. */
 int command_exec(char **command, char **environment);
 

@@ -176,8 +176,6 @@ int options_parse(struct options *options, int argc, char **argv)
         options->config.log = SMX_LOG_ERROR;
     if (options->lab && options->config.nym_api[0])
         return refuse("--lab and --nym-api exclude each other: the lab has its own directory");
-    if (options->config.guard == SMX_GUARD_NETNS)
-        return refuse("--guard netns is not available in this version; use --guard seccomp, the default");
     if (options->config.policy[0])
         return refuse("--policy is not available in this version; the built-in rules are in the README");
     return operands(options, argc, argv);
