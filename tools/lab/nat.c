@@ -339,9 +339,10 @@ static void *nat_main(void *arg)
         int wait = nat->again ? 0 : timeout > INT32_MAX ? -1 : (int)timeout;
         nat->again = false;
         int n = poll(nat->poll, nat->poll_n, wait);
+        /* First: it also tells libslirp the time, by which the sockets that packets open live. */
+        slirp_pollfds_poll(nat->slirp, n < 0, get_revents, nat);
         if (nat->poll[0].revents)
             alive = packets_in(nat);
-        slirp_pollfds_poll(nat->slirp, n < 0, get_revents, nat);
     }
     return NULL;
 }
