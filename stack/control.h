@@ -9,7 +9,7 @@
  * Every accept checks SO_PEERCRED (a descendant of the command, the same user, or the process itself).
  *
  * A program's tunnel socket is an AF_UNIX socket at the program's descriptor, bound to the abstract name
- *   \0<name>.<kind><16 hex digits>        kind: 't' TCP/IPv4, 'T' TCP/IPv6, 'u'/'U' UDP, 'i'/'I' ICMP
+ *   \0<name>.<kind><16 hex digits>        kind: 't' TCP, 'u' UDP, 'i' ICMP echo, 'r' raw ICMP; capital: over IPv6
  * so that any process that holds the descriptor recognises it with one getsockname(2), without state. The 16 digits are
  * the socket's id, random, chosen by the shim. The engine's own end of a connection that it makes to a listener of a
  * program is bound to such a name too, with kind 'a': a program that accepts it finds the connection's id in the name
@@ -33,6 +33,17 @@
  * Waiting in recv(2) on the control connection, not in poll(2), gives connect(2) the kernel's own rules for signals,
  * SA_RESTART and SO_SNDTIMEO. A shim that hangs up while it waits has given up waiting, not the attempt.
  *
+ * Datagram sockets ('u', 'i', 'r') are SOCK_DGRAM. For each place that such a socket talks to the engine has a flow, a
+ * datagram socket of its own, connected to the program's. Its name spells the place, so that no table is needed to find
+ * the way there, nor to tell where a datagram came from:
+ *   \0<name>.d<id><address><port>        16, then 8 or 32, then 4 hex digits
+ *   sendto(D):  native sendto to that name. ECONNREFUSED, there is no such flow: FLOW {id, D}, and again
+ *   recvfrom:   the name of the sender, read
+ *   connect(D): FLOW {id, D, connect}, then native connect to it; send, recv, read, write and poll need no help then
+ * An error that belongs to a connected socket (ICMP) is shown by disconnecting the flow while something is unread in
+ * it: the program's socket has ECONNRESET pending, for which the shim asks by ERROR. Flows that nobody is connected to
+ * end when they are not used; datagram sockets of the program end by themselves, the engine looks for their names.
+ *
  * A socket's record outlives the data connection (its errno is asked for after the engine has closed its end), so
  * records without one are kept in a bounded list, the oldest go first. A socket the engine does not know is NEW.
  */
@@ -41,7 +52,7 @@
 
 #include <stdint.h>
 
-#define SMX_CONTROL_VERSION    1
+#define SMX_CONTROL_VERSION    2
 #define SMX_CONTROL_NAME_MAX   64 /* engine name with terminator; names are "smolmix-" + hex digits */
 #define SMX_SOCKET_ID_LEN      8
 #define SMX_CONTROL_ADDRS_MAX  32
@@ -67,10 +78,16 @@ enum smx_control_op {
     SMX_CTL_STOP,   /* `mixify down`: same user only */
     SMX_CTL_WAIT,   /* reply when the connection attempt has ended: 0 or its errno (then cleared, as by ERROR) */
     SMX_CTL_LISTEN, /* the unix socket listens; arg: SMX_LISTEN_*; reply: local = its address, or EADDRINUSE, ... */
+    SMX_CTL_FLOW,   /* arg: SMX_FLOW_*; addr: the place, or family 0 to dissolve a connection; local: as in OPEN */
+    SMX_CTL_QUEUED, /* takes the oldest of the socket's ICMP errors: reply arg = errno (0: there is none), addr_n =
+                       how many more there are, addr = where the datagram was sent, data: struct smx_control_icmp and
+                       the start of the datagram */
 };
 #define SMX_SOCKET_ACCEPTED 'a'
 
 enum smx_open_flags { SMX_OPEN_NONBLOCK = 1 };
+/* In FLOW, and but for the first in BIND of datagram sockets: SO_REUSEADDR or SO_REUSEPORT, IPV6_V6ONLY. */
+enum smx_flow_flags { SMX_FLOW_CONNECT = 1, SMX_FLOW_REUSE = 2, SMX_FLOW_IPV6_ONLY = 4 };
 enum smx_listen_flags { SMX_LISTEN_IPV6 = 1 /* kind 'T' */, SMX_LISTEN_IPV6_ONLY = 2 };
 
 enum smx_socket_state {
@@ -84,6 +101,10 @@ enum smx_socket_state {
 
 /* GETOPT with this level: the ioctl of that number; SIOCOUTQ: bytes written by the program and not yet acknowledged. */
 #define SMX_LEVEL_IOCTL (-1)
+/* GETOPT with this level: IP_TTL or IP_TOS of the last datagram that came from addr. */
+#define SMX_LEVEL_ARRIVED (-2)
+
+#define SMX_CONTROL_MTU 1420 /* datagrams that would not fit one IP packet of this size are refused: EMSGSIZE */
 
 struct smx_control_addr {
     uint8_t family; /* 0: none, 4, 6 */
@@ -98,10 +119,19 @@ struct smx_control_request {
     uint16_t op;
     uint16_t len; /* bytes used in data; the packet may be cut behind them */
     uint8_t socket[SMX_SOCKET_ID_LEN];
+    char kind; /* of the socket, as in its name */
+    char pad[3];
     uint32_t arg;
     int32_t level, option;
     struct smx_control_addr addr, local;
     uint8_t data[SMX_CONTROL_DATA_MAX];
+};
+
+/* An ICMP error about a datagram, with the numbers of linux/errqueue.h and of the ICMP message. */
+struct smx_control_icmp {
+    uint8_t origin, type, code, pad;
+    uint32_t info;
+    struct smx_control_addr from; /* who says so */
 };
 
 struct smx_control_reply {

@@ -168,6 +168,6 @@ void smx_flows_free(struct smx_flows *flows)
     smx_flows_fail(flows, ENETDOWN, true);
     reap(&flows->reaper, 0);
     smx_timer_set(flows->loop, &flows->reaper, SMX_NEVER);
-    smx_netif_listen(flows->netif, NULL, NULL);
+    smx_netif_listen(flows->netif, NULL, flows);
     free(flows);
 }

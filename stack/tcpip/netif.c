@@ -8,8 +8,9 @@
  * flows are polled in turn.
  *
  * Up: packets are copied into buffers of exactly their size (many small segments must not cost a large buffer each)
- * and given to lwIP. ICMP errors are read here, since lwIP ignores them, and told to the flows (spec 07 section 8,
- * I14). Of ICMPv6 only echo and errors pass: an exit has no business sending router advertisements.
+ * and given to lwIP. ICMP is read here, since lwIP ignores errors and has nobody for echo replies, and told to flows
+ * and datagram sockets (spec 07 section 8, I14). Of ICMPv6 only echo and errors pass: an exit has no business sending
+ * router advertisements.
  *
  * Time: lwIP's TCP timer runs every 100 ms while there are connections, the reassembly timers for a minute after the
  * last packet; an idle stack arms nothing.
@@ -32,6 +33,7 @@
 #include "lwip/ip6_frag.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
+#include "lwip/udp.h"
 
 #define TICK        (TCP_TMR_INTERVAL * SMX_MS)
 #define REASSEMBLY  (60 * SMX_SEC) /* how long fragments may be waited for after the last packet */
@@ -43,8 +45,11 @@ struct smx_netif {
     struct netif lwip;
     struct smx_loop *loop;
     struct smx_link link;
-    const struct smx_netif_ops *ops;
-    void *ops_ctx;
+    struct listener {
+        const struct smx_netif_ops *ops; /* NULL: free place */
+        void *ctx;
+    } listener[SMX_NETIF_LISTENERS];
+    bool bulk;
     struct smx_timer timer;
     unsigned ticks;
     smx_ns last_packet;
@@ -156,7 +161,8 @@ static err_t output(struct netif *lwip, struct pbuf *p)
     size_t len = pbuf_copy_partial(p, packet, p->tot_len, 0);
     if (packet[0] >> 4 == 4)
         finish_ipv4(packet);
-    enum smx_err err = netif->link.send(netif->link.ctx, packet, len, len <= SMX_INTERACTIVE_MAX);
+    bool interactive = len <= SMX_INTERACTIVE_MAX && !netif->bulk;
+    enum smx_err err = netif->link.send(netif->link.ctx, packet, len, interactive);
     return err ? ERR_WOULDBLOCK : ERR_OK;
 }
 
@@ -174,90 +180,75 @@ static err_t output_ipv6(struct netif *lwip, struct pbuf *p, const ip6_addr_t *t
 
 void smx_netif_writable(struct smx_netif *netif)
 {
-    if (netif->ops)
-        netif->ops->writable(netif->ops_ctx);
+    for (unsigned i = 0; i < SMX_NETIF_LISTENERS; i++) {
+        const struct listener *l = &netif->listener[i];
+        if (l->ops && l->ops->writable)
+            l->ops->writable(l->ctx);
+    }
+}
+
+void smx_netif_bulk(struct smx_netif *netif, bool bulk)
+{
+    netif->bulk = bulk;
+}
+
+static err_t send_message(struct smx_netif *netif, struct pbuf *p, const struct smx_control_addr *to, uint8_t ttl,
+                          uint8_t tos)
+{
+    ip_addr_t from, dest;
+    smx_addr_to_lwip(&from, to->family == 6 ? &netif->ipv6 : &netif->ipv4);
+    smx_addr_to_lwip(&dest, to);
+    if (to->family == 6)
+        return ip6_output_if_src(p, ip_2_ip6(&from), ip_2_ip6(&dest), ttl, tos, IPPROTO_ICMPV6, &netif->lwip);
+    return ip4_output_if_src(p, ip_2_ip4(&from), ip_2_ip4(&dest), ttl, tos, IPPROTO_ICMP, &netif->lwip);
+}
+
+int smx_netif_send_icmp(struct smx_netif *netif, const struct smx_control_addr *to, const uint8_t *message, size_t len,
+                        uint8_t ttl, uint8_t tos)
+{
+    if (!smx_netif_address(netif, to->family).family)
+        return ENETUNREACH;
+    if (len < SMX_ICMP_HEADER || len > netif->lwip.mtu)
+        return len < SMX_ICMP_HEADER ? EINVAL : EMSGSIZE;
+    struct pbuf *p = pbuf_alloc(PBUF_IP, (u16_t)len, PBUF_RAM);
+    if (!p)
+        return ENOBUFS;
+    uint8_t *copy = p->payload; /* in one piece */
+    memcpy(copy, message, len);
+    memset(copy + 2, 0, 2);
+    uint16_t sum =
+        to->family == 6 ? smx_icmp6_checksum(netif->ipv6.ip, to->ip, copy, len) : inet_chksum(copy, (u16_t)len);
+    memcpy(copy + 2, &sum, 2);
+    err_t err = send_message(netif, p, to, ttl, tos);
+    pbuf_free(p);
+    return err == ERR_WOULDBLOCK ? EAGAIN : err ? ENETUNREACH : 0;
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
 
-/* What Linux reports to a socket for an ICMP destination-unreachable code (its table icmp_err_convert). */
-static int icmp4_errno(uint8_t code)
+static void tell_icmp(const struct smx_netif *netif, const struct smx_icmp *icmp)
 {
-    static const int table[] = {ENETUNREACH,  EHOSTUNREACH, ENOPROTOOPT,  ECONNREFUSED, 0,
-                                EOPNOTSUPP,   ENETUNREACH,  EHOSTDOWN,    ENONET,       ENETUNREACH,
-                                EHOSTUNREACH, ENETUNREACH,  EHOSTUNREACH, EHOSTUNREACH, EHOSTUNREACH,
-                                EHOSTUNREACH};
-    return code < sizeof(table) / sizeof(table[0]) ? table[code] : EHOSTUNREACH;
-}
-
-/* Its table tab_unreach for ICMPv6. */
-static int icmp6_errno(uint8_t code)
-{
-    static const int table[] = {ENETUNREACH, EACCES, EHOSTUNREACH, EHOSTUNREACH, ECONNREFUSED, EACCES, EACCES};
-    return code < sizeof(table) / sizeof(table[0]) ? table[code] : EHOSTUNREACH;
-}
-
-/* The start of our own packet, quoted in an ICMP error. */
-static bool read_quoted(const struct smx_netif *netif, struct smx_reader *r, unsigned version,
-                        struct smx_unreachable *u)
-{
-    const struct smx_control_addr *own = version == 4 ? &netif->ipv4 : &netif->ipv6;
-    uint8_t from[16] = {0};
-    size_t ip = version == 4 ? 4 : 16;
-    u->remote.family = (uint8_t)version;
-    uint8_t first = smx_read_u8(r);
-    if (version == 4) {
-        smx_read(r, 8);
-        u->protocol = smx_read_u8(r);
-        smx_read(r, 2);
-    } else {
-        smx_read(r, 5);
-        u->protocol = smx_read_u8(r);
-        smx_read(r, 1);
+    struct smx_unreachable what;
+    bool error = smx_icmp_error(&what, icmp);
+    for (unsigned i = 0; i < SMX_NETIF_LISTENERS; i++) {
+        const struct listener *l = &netif->listener[i];
+        if (l->ops && error && l->ops->unreachable)
+            l->ops->unreachable(l->ctx, &what);
+        if (l->ops && l->ops->icmp)
+            l->ops->icmp(l->ctx, icmp);
     }
-    smx_read_copy(r, from, ip);
-    smx_read_copy(r, u->remote.ip, ip);
-    if (version == 4) {
-        if ((first & 15u) < 5)
-            return false;
-        smx_read(r, (first & 15u) * 4u - 20);
-    }
-    u->local_port = smx_read_be16(r);
-    u->remote.port = smx_read_be16(r);
-    u->seq = smx_read_be32(r);
-    return !r->bad && first >> 4 == version && own->family && !memcmp(from, own->ip, ip) &&
-           (u->protocol == IPPROTO_TCP || u->protocol == IPPROTO_UDP);
-}
-
-static void read_icmp_error(struct smx_netif *netif, const uint8_t *message, size_t len, unsigned version)
-{
-    struct smx_reader r = smx_reader(message, len);
-    struct smx_unreachable u = {0};
-    uint8_t type = smx_read_u8(&r), code = smx_read_u8(&r);
-    smx_read(&r, 6); /* checksum, unused */
-    if (type != (version == 4 ? 3 : 1))
-        return;
-    u.error = version == 4 ? icmp4_errno(code) : icmp6_errno(code);
-    if (u.error && read_quoted(netif, &r, version, &u) && netif->ops)
-        netif->ops->unreachable(netif->ops_ctx, &u);
 }
 
 /* False: lwIP shall not see this packet. */
 static bool look_at_icmp(struct smx_netif *netif, const uint8_t *packet, size_t len)
 {
-    if (packet[0] >> 4 == 4) {
-        size_t header = (packet[0] & 15u) * 4u;
-        bool fragment = (smx_be16(packet + 6) & 0x3fff) != 0;
-        if (packet[9] == IPPROTO_ICMP && !fragment && len >= header + 8 &&
-            !inet_chksum(packet + header, (u16_t)(len - header)))
-            read_icmp_error(netif, packet + header, len - header, 4);
+    struct smx_icmp icmp;
+    bool sound = smx_icmp_parse(&icmp, packet, len);
+    if (sound && smx_addr_same_ip(&icmp.to, packet[0] >> 4 == 6 ? &netif->ipv6 : &netif->ipv4))
+        tell_icmp(netif, &icmp);
+    if (packet[0] >> 4 == 4 || packet[6] != IPPROTO_ICMPV6)
         return true;
-    }
-    if (packet[6] != IPPROTO_ICMPV6)
-        return true;
-    uint8_t type = len > 40 ? packet[40] : 255;
-    read_icmp_error(netif, packet + 40, len - 40, 6);
-    return type <= 4 || type == 128 || type == 129;
+    return sound && (icmp.type <= SMX_ICMP6_PARAMETER || icmp.type == SMX_ICMP6_ECHO);
 }
 
 void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len)
@@ -292,8 +283,11 @@ static void tick(struct smx_timer *timer, smx_ns now)
         ip_reass_tmr();
         ip6_reass_tmr();
     }
-    if (netif->ops)
-        netif->ops->tick(netif->ops_ctx, now);
+    for (unsigned i = 0; i < SMX_NETIF_LISTENERS; i++) {
+        const struct listener *l = &netif->listener[i];
+        if (l->ops && l->ops->tick)
+            l->ops->tick(l->ctx, now);
+    }
     if (anything_to_time(netif, now))
         smx_timer_set(netif->loop, &netif->timer, now + TICK);
 }
@@ -339,8 +333,11 @@ struct smx_netif *smx_netif_new(struct smx_loop *loop, const struct smx_link *li
 
 void smx_netif_listen(struct smx_netif *netif, const struct smx_netif_ops *ops, void *ctx)
 {
-    netif->ops = ops;
-    netif->ops_ctx = ctx;
+    for (unsigned i = 0; i < SMX_NETIF_LISTENERS; i++)
+        if (ops ? !netif->listener[i].ops : netif->listener[i].ctx == ctx) {
+            netif->listener[i] = (struct listener){.ops = ops, .ctx = ops ? ctx : NULL};
+            return;
+        }
 }
 
 static void drop_connections(void)
@@ -380,6 +377,7 @@ void smx_netif_forget(void)
 {
     tcp_active_pcbs = tcp_bound_pcbs = tcp_tw_pcbs = NULL;
     tcp_listen_pcbs.pcbs = NULL;
+    udp_pcbs = NULL;
     netif_default = NULL; /* without it lwIP sends nothing */
     the_netif = NULL;
     drop_fragments();
@@ -427,4 +425,9 @@ void smx_netif_down(struct smx_netif *netif)
 bool smx_netif_is_up(const struct smx_netif *netif)
 {
     return netif->up;
+}
+
+uint16_t smx_netif_mtu(const struct smx_netif *netif)
+{
+    return netif->lwip.mtu;
 }

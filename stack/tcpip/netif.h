@@ -9,12 +9,14 @@
 
 #include "stack/control.h"
 #include "stack/loop/loop.h"
+#include "stack/tcpip/icmp.h"
 
 #include "lwip/ip_addr.h"
 
-#define SMX_IP_PACKET_MAX    1500 /* largest IP packet in either direction */
-#define SMX_MTU_DEFAULT      1420 /* exits before IPR v10 (spec 04 section 11) */
-#define SMX_INTERACTIVE_MAX  640  /* packets up to this go before bulk: two SURBs still fit beside them */
+#define SMX_IP_PACKET_MAX    1500            /* largest IP packet in either direction */
+#define SMX_MTU_DEFAULT      SMX_CONTROL_MTU /* exits before IPR v10 (spec 04 section 11) */
+#define SMX_INTERACTIVE_MAX  640             /* packets up to this go before bulk: two SURBs still fit beside them */
+#define SMX_NETIF_LISTENERS  2               /* flows and datagrams */
 #define SMX_TCPIP_MEMORY_MAX ((size_t)256 << 20) /* all segments and queues of all flows */
 
 struct smx_link {
@@ -26,19 +28,15 @@ struct smx_link {
     void (*want_window)(void *ctx, size_t bytes);
     /* Round trip to the exit, 0: unknown. */
     smx_ns (*rtt)(void *ctx);
+    /* Whether a packet would be sent soon; those that are not retransmitted wait for that. NULL: always. */
+    bool (*writable)(void *ctx);
 };
 
-/* An ICMP error about a packet we sent, already translated to what Linux would tell the socket. */
-struct smx_unreachable {
-    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
-    uint16_t local_port;
-    struct smx_control_addr remote;
-    uint32_t seq; /* TCP */
-    int error;    /* errno */
-};
-
+/* Each may be NULL. */
 struct smx_netif_ops {
     void (*unreachable)(void *ctx, const struct smx_unreachable *what);
+    /* Every ICMP message to us that is whole and sound, errors too. */
+    void (*icmp)(void *ctx, const struct smx_icmp *icmp);
     /* Every SMX_NETIF_TICK while something is connected. */
     void (*tick)(void *ctx, smx_ns now);
     /* The link takes packets again. */
@@ -46,8 +44,9 @@ struct smx_netif_ops {
 };
 
 struct smx_netif;
-/* NULL: out of memory, or there is one already. ops may be set later. */
+/* NULL: out of memory, or there is one already. */
 struct smx_netif *smx_netif_new(struct smx_loop *loop, const struct smx_link *link);
+/* Adds a listener, known by its ctx; NULL removes it. */
 void smx_netif_listen(struct smx_netif *netif, const struct smx_netif_ops *ops, void *ctx);
 /* Drops what is left of connections; sends nothing. */
 void smx_netif_free(struct smx_netif *netif);
@@ -62,12 +61,19 @@ const struct smx_link *smx_netif_link(const struct smx_netif *netif);
 void smx_netif_up(struct smx_netif *netif, const uint8_t ipv4[static 4], const uint8_t ipv6[static 16], uint16_t mtu);
 void smx_netif_down(struct smx_netif *netif);
 bool smx_netif_is_up(const struct smx_netif *netif);
+uint16_t smx_netif_mtu(const struct smx_netif *netif);
 /* Our own address of that family (4 or 6), port 0; family 0 when there is none yet. */
 struct smx_control_addr smx_netif_address(const struct smx_netif *netif, uint8_t family);
 
 /* One packet from the exit; malformed ones are dropped. */
 void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len);
 void smx_netif_writable(struct smx_netif *netif);
+/* Packets sent from now on are bulk whatever their size, until it is taken back. */
+void smx_netif_bulk(struct smx_netif *netif, bool bulk);
+/* One ICMP or ICMPv6 message from us, by address family; we make the checksum. 0, EAGAIN: the link is full, or errno.
+ */
+int smx_netif_send_icmp(struct smx_netif *netif, const struct smx_control_addr *to, const uint8_t *message, size_t len,
+                        uint8_t ttl, uint8_t tos);
 /* Starts the timers if lwIP has something to time; to be called after connecting. */
 void smx_netif_busy(struct smx_netif *netif);
 

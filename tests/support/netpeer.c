@@ -218,7 +218,8 @@ static void tun_ready(struct smx_source *source, uint32_t events)
         ssize_t n = read(source->fd, packet, sizeof(packet));
         if (n <= 0)
             return;
-        if (peer->netif && (packet[0] >> 4 != 6 || packet[6] != 58 || packet[40] <= 4)) /* no router solicitations */
+        bool wanted = packet[0] >> 4 != 6 || packet[6] != 58 || packet[40] <= 4 || packet[40] == 129;
+        if (peer->netif && wanted) /* of ICMPv6 errors and echo replies, no router solicitations */
             enter(&peer->down, packet, (size_t)n);
     }
 }
