@@ -166,6 +166,7 @@ void smx_ipr_stats(const struct smx_ipr *ipr, struct smx_ipr_stats *stats)
     stats->held = reorder.held;
     stats->late = reorder.late;
     stats->gaps_expired = reorder.expired;
+    stats->queued = ipr->interactive.n + ipr->bulk.n;
     stats->surbs_at_exit = ipr->state == SMX_IPR_UP ? (unsigned)smx_surbs_stock(ipr) : 0;
     if (!stats->rtt)
         stats->rtt = smx_surbs_round_trip(ipr);

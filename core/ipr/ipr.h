@@ -85,6 +85,7 @@ const struct smx_ipr_addresses *smx_ipr_addresses(const struct smx_ipr *ipr);
 struct smx_ipr_stats {
     uint64_t packets_up, packets_down, bytes_up, bytes_down, bundles_up, held, late, gaps_expired;
     unsigned surbs_at_exit; /* estimate */
+    unsigned queued;        /* packets up that wait for a slot */
     smx_ns rtt;             /* last keepalive echo, before the first: of packets and their acks; 0: unknown */
 };
 void smx_ipr_stats(const struct smx_ipr *ipr, struct smx_ipr_stats *stats);

@@ -144,7 +144,9 @@ static void on_ended(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN])
 
 static bool try_drain(struct connection *c, smx_ns now)
 {
-    bool drained = smx_flows_drained(c->server->parts.flows, c->peer.pid == getpid() ? 0 : c->peer.pid);
+    const struct smx_control_owner *owner = &c->server->parts.owner;
+    bool drained = smx_flows_drained(c->server->parts.flows, c->peer.pid == getpid() ? 0 : c->peer.pid) &&
+                   (!owner->drained || owner->drained(owner->ctx));
     if (!drained && now < c->deadline)
         return false;
     answer_error(c, drained ? 0 : ETIMEDOUT);
@@ -252,6 +254,8 @@ static int stop(struct connection *c)
 static int at_once(struct connection *c, const struct smx_control_request *request, struct smx_control_reply *reply)
 {
     struct smx_sockets *sockets = c->server->sockets;
+    if (smx_datagram_control_is(request->kind))
+        return smx_datagram_control(&c->server->parts.datagrams, request, reply);
     switch (request->op) {
     case SMX_CTL_OPEN:
         return smx_socket_open(sockets, request, c->peer.pid);
@@ -488,7 +492,8 @@ struct smx_control_server *smx_control_new(const char *name, const struct smx_co
     server->drain.fire = drain_tick;
     server->pause.fire = resume;
     snprintf(server->name, sizeof(server->name), "%s", name);
-    server->sockets = smx_sockets_new(parts->flows, parts->netif, parts->loopback, on_ended, server);
+    server->sockets =
+        smx_sockets_new(parts->flows, parts->netif, parts->loopback, parts->datagrams.dns, on_ended, server);
     if (server->sockets && open_listeners(server))
         return server;
     smx_fail(fault, SMX_E_IO, "cannot open the control socket %s: %s", name,

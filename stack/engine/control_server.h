@@ -4,6 +4,7 @@
 #ifndef SMX_ENGINE_CONTROL_SERVER_H
 #define SMX_ENGINE_CONTROL_SERVER_H
 
+#include "stack/engine/datagram_control.h"
 #include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/engine/resolver.h"
@@ -19,6 +20,8 @@ struct smx_control_owner {
     int (*hello)(void *ctx, struct smx_control_reply *reply);
     /* STATUS: JSON text for free(3), or NULL. */
     char *(*status)(void *ctx);
+    /* Datagrams that programs have sent are out of the machine. */
+    bool (*drained)(void *ctx);
     /* STOP was asked for by somebody who may. */
     void (*stop)(void *ctx);
 };
@@ -28,6 +31,7 @@ struct smx_control_parts {
     struct smx_flows *flows;
     struct smx_resolver *resolver;
     struct smx_loopback *loopback; /* NULL: programs have the kernel's */
+    struct smx_datagram_parts datagrams;
     struct smx_peers peers;
     struct smx_control_owner owner;
 };

@@ -29,8 +29,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DRAIN_PERIOD  (20 * SMX_MS)
-#define STATUS_PERIOD SMX_SEC /* how old the round trip time may be */
+#define DRAIN_PERIOD   (20 * SMX_MS)
+#define DATAGRAM_FRESH (3 * SMX_SEC)
+#define STATUS_PERIOD  SMX_SEC /* how old the round trip time may be */
 
 /* --- the link: lwIP's view of the tunnel -------------------------------------------------------------------------- */
 
@@ -47,6 +48,11 @@ static size_t link_window(void *ctx)
 static void link_want_window(void *ctx, size_t bytes)
 {
     smx_tunnel_want_window(((struct smx_engine *)ctx)->tunnel, bytes);
+}
+
+static bool link_writable(void *ctx)
+{
+    return smx_tunnel_writable(((struct smx_engine *)ctx)->tunnel);
 }
 
 static smx_ns link_rtt(void *ctx)
@@ -75,6 +81,7 @@ static void pass_on_ready(struct smx_engine *engine)
     }
     smx_netif_up(engine->netif, status.addresses.ipv4, status.addresses.ipv6, status.addresses.mtu);
     smx_flows_up(engine->flows);
+    smx_datagrams_up(engine->datagrams);
     smx_resolver_up(engine->resolver);
 }
 
@@ -88,6 +95,7 @@ static void pass_on(struct smx_timer *timer, smx_ns now)
         smx_tun_close(engine->tun);
     if (engine->state == SMX_TUNNEL_FAILED) {
         smx_flows_fail(engine->flows, ENETDOWN, false);
+        smx_datagrams_fail(engine->datagrams, ENETDOWN);
         smx_resolver_failed(engine->resolver);
     }
     smx_control_changed(engine->control);
@@ -165,10 +173,12 @@ static void on_refused(void *ctx, const char *destination, size_t len)
     if (!smx_engine_read_destination(&to, destination, len))
         return;
     engine->refused++;
-    if (engine->tun)
+    if (engine->tun) {
         smx_tun_refused(engine->tun, &to);
-    else
-        smx_flows_refused(engine->flows, &to);
+        return;
+    }
+    smx_flows_refused(engine->flows, &to);
+    smx_datagrams_refused(engine->datagrams, &to);
 }
 
 /* --- what the control server asks --------------------------------------------------------------------------------- */
@@ -203,11 +213,26 @@ static void on_stop(void *ctx)
 
 /* --- stopping ----------------------------------------------------------------------------------------------------- */
 
+/* Datagrams are not acknowledged by anybody but the mixnet. What was sent a while ago has arrived, or is lost. */
+static bool datagrams_drained(void *ctx)
+{
+    const struct smx_engine *engine = ctx;
+    struct smx_tunnel_status status;
+    smx_ns last;
+    if (!smx_datagrams_drained(engine->datagrams, &last))
+        return false;
+    if (!last || smx_loop_now(engine->loop) - last > DATAGRAM_FRESH)
+        return true;
+    smx_tunnel_status(engine->tunnel, &status);
+    return !status.ipr.queued && !status.client.queued[SMX_LANE_INTERACTIVE] && !status.client.queued[SMX_LANE_BULK] &&
+           !status.client.unacked;
+}
+
 static void drain(struct smx_timer *timer, smx_ns now)
 {
     struct smx_engine *engine = (struct smx_engine *)((char *)timer - offsetof(struct smx_engine, drain));
     bool reachable = engine->state == SMX_TUNNEL_READY || engine->state == SMX_TUNNEL_RECONNECTING;
-    bool drained = (!reachable || smx_flows_drained(engine->flows, 0)) &&
+    bool drained = (!reachable || (smx_flows_drained(engine->flows, 0) && datagrams_drained(engine))) &&
                    (!reachable || !engine->tun || smx_tun_drained(engine->tun)) &&
                    (!engine->loopback || smx_loopback_drained(engine->loopback));
     if (!drained && now < engine->drain_end) {
@@ -215,6 +240,7 @@ static void drain(struct smx_timer *timer, smx_ns now)
         return;
     }
     smx_flows_fail(engine->flows, ENETDOWN, true);
+    smx_datagrams_fail(engine->datagrams, ENETDOWN);
     smx_tunnel_stop(engine->tunnel);
     smx_loop_stop(engine->loop);
 }
@@ -272,8 +298,12 @@ static bool make_stack(struct smx_engine *engine)
 {
     static const struct smx_tunnel_ops ops = {
         .state = on_state, .packet = on_packet, .refused = on_refused, .writable = on_writable};
-    const struct smx_link link = {
-        .ctx = engine, .send = link_send, .window = link_window, .want_window = link_want_window, .rtt = link_rtt};
+    const struct smx_link link = {.ctx = engine,
+                                  .send = link_send,
+                                  .window = link_window,
+                                  .want_window = link_want_window,
+                                  .rtt = link_rtt,
+                                  .writable = link_writable};
     engine->tunnel = smx_tunnel_new(engine->loop, &engine->options.config, &ops, engine);
     if (engine->tunnel && engine->options.has_tun)
         engine->tun = smx_tun_new(engine->loop, engine->tunnel, &engine->options.config, &engine->options.tun);
@@ -282,7 +312,9 @@ static bool make_stack(struct smx_engine *engine)
     engine->netif = engine->tunnel ? smx_netif_new(engine->loop, &link) : NULL;
     engine->flows = engine->netif ? smx_flows_new(engine->netif) : NULL;
     engine->resolver = engine->flows ? smx_resolver_new(engine->netif, &engine->options.config) : NULL;
-    return engine->resolver;
+    engine->dns = engine->resolver ? smx_dns_service_new(engine->loop, engine->resolver) : NULL;
+    engine->datagrams = engine->dns ? smx_datagrams_new(engine->netif, engine->options.name) : NULL;
+    return engine->datagrams;
 }
 
 static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
@@ -295,8 +327,12 @@ static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
         .flows = engine->flows,
         .resolver = engine->resolver,
         .loopback = engine->loopback,
+        .datagrams = {.netif = engine->netif,
+                      .datagrams = engine->datagrams,
+                      .dns = engine->dns,
+                      .inbound = engine->options.config.inbound == SMX_INBOUND_TUNNEL},
         .peers = peers,
-        .owner = {.ctx = engine, .hello = on_hello, .status = on_status, .stop = on_stop},
+        .owner = {.ctx = engine, .hello = on_hello, .status = on_status, .drained = datagrams_drained, .stop = on_stop},
     };
     engine->control = smx_control_new(engine->options.name, &parts, fault);
     return engine->control;
@@ -348,6 +384,8 @@ void smx_engine_free(struct smx_engine *engine)
         return;
     smx_control_free(engine->control);
     smx_loopback_free(engine->loopback);
+    smx_datagrams_free(engine->datagrams);
+    smx_dns_service_free(engine->dns);
     smx_resolver_free(engine->resolver);
     smx_flows_free(engine->flows);
     smx_netif_free(engine->netif);

@@ -15,6 +15,8 @@ struct smx_engine {
     struct smx_netif *netif;
     struct smx_flows *flows;
     struct smx_resolver *resolver;
+    struct smx_dns_service *dns;
+    struct smx_datagrams *datagrams;
     struct smx_loopback *loopback; /* NULL inside a program: it has the kernel's */
     struct smx_control_server *control;
 

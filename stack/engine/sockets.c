@@ -38,9 +38,10 @@ struct record {
     struct smx_control_addr to, local;
     struct smx_flow_options options;
     struct smx_flow *flow;
-    struct smx_relay *relay; /* instead of a flow, on loopback */
-    struct record *accepted; /* the relay's other end, in a program too; for that one: the end that connected */
-    int fd;                  /* the data connection until a flow owns it */
+    struct smx_relay *relay;    /* instead of a flow, on loopback */
+    struct smx_dns_stream *dns; /* instead of a flow, to a name server of this machine */
+    struct record *accepted;    /* the relay's other end, in a program too; for that one: the end that connected */
+    int fd;                     /* the data connection until a flow owns it */
     bool armed;
     size_t filler;
     struct smx_timer timer; /* OPEN without ARMED */
@@ -50,6 +51,7 @@ struct smx_sockets {
     struct smx_flows *flows;
     struct smx_netif *netif;
     struct smx_loopback *loopback;
+    struct smx_dns_service *dns;
     struct smx_loop *loop;
     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]);
     void *ctx;
@@ -96,6 +98,8 @@ static void forget(struct record *r)
         smx_flow_forget(r->flow);
     if (r->relay)
         smx_relay_forget(r->relay);
+    if (r->dns)
+        smx_dns_stream_forget(r->dns);
     if (r->accepted)
         r->accepted->accepted = NULL;
     if (r->fd >= 0)
@@ -126,6 +130,7 @@ static void end(struct record *r, enum smx_socket_state state, int error)
     r->fd = -1;
     r->flow = NULL;
     r->relay = NULL;
+    r->dns = NULL;
     r->armed = false;
     r->state = state;
     r->error = error;
@@ -255,7 +260,8 @@ static void on_connected(void *ctx)
 {
     struct record *r = ctx;
     r->state = SMX_SOCKET_CONNECTED;
-    r->local = r->relay ? smx_relay_local(r->relay) : smx_flow_local(r->flow);
+    if (!r->dns)
+        r->local = r->relay ? smx_relay_local(r->relay) : smx_flow_local(r->flow);
     r->sockets->ended(r->sockets->ctx, r->id);
 }
 
@@ -301,6 +307,15 @@ static bool start_relay(struct record *r, int *error)
     return true;
 }
 
+static bool start_dns(struct record *r, int *error)
+{
+    struct smx_flow_start start = {.fd = r->fd, .filler = r->filler, .ops = &flow_ops, .ctx = r};
+    r->dns = smx_dns_stream_open(r->sockets->dns, &start, error);
+    if (r->dns)
+        r->fd = -1;
+    return r->dns;
+}
+
 static bool start_flow(struct record *r, int *error)
 {
     struct smx_flow_start start = {.to = r->to,
@@ -325,7 +340,9 @@ static void start_when_ready(struct record *r)
     if (fd < 0 || !r->armed)
         return;
     smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
-    bool started = is_loopback(r->sockets, &r->to) ? start_relay(r, &error) : start_flow(r, &error);
+    bool started = smx_dns_service_is(&r->to)        ? start_dns(r, &error)
+                   : is_loopback(r->sockets, &r->to) ? start_relay(r, &error)
+                                                     : start_flow(r, &error);
     if (!started)
         end(r, SMX_SOCKET_FAILED, error);
 }
@@ -336,14 +353,16 @@ static int route(struct smx_sockets *sockets, const struct record *r, const stru
 {
     if (!local->port)
         *local = r->local; /* of BIND */
-    if (is_loopback(sockets, to)) {
+    bool dns = smx_dns_service_is(to);
+    if (dns ? smx_loopback_is(to) : is_loopback(sockets, to)) {
         if (!local->family || is_any(local))
             memcpy(local->ip, smx_loopback_own(to->family).ip, sizeof(local->ip));
         local->family = to->family;
-        return smx_loopback_may_connect(sockets->loopback, to);
+        return dns ? 0 : smx_loopback_may_connect(sockets->loopback, to);
     }
-    int error = is_loopback(sockets, local) ? EINVAL : to->port ? smx_policy_connect(to) : ECONNREFUSED;
-    if (!error && to->family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family)
+    int error = is_loopback(sockets, local) ? EINVAL : !to->port ? ECONNREFUSED : dns ? 0 : smx_policy_connect(to);
+    bool nowhere = to->family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family;
+    if (!error && !dns && nowhere)
         error = ENETUNREACH;
     if (!error)
         error = check_local(sockets, r, local);
@@ -387,7 +406,7 @@ int smx_socket_armed(struct smx_sockets *sockets, const struct smx_control_reque
     struct record *r = find(sockets, request->socket);
     if (!r || r->state != SMX_SOCKET_CONNECTING || request->arg > SMX_CONTROL_FILLER_MAX)
         return EINVAL;
-    if (r->armed || r->flow)
+    if (r->armed || r->flow || r->dns)
         return 0; /* repeated */
     r->armed = true;
     r->filler = request->arg;
@@ -399,7 +418,7 @@ bool smx_socket_attach(struct smx_sockets *sockets, const uint8_t id[static SMX_
                        const struct ucred *peer)
 {
     struct record *r = find(sockets, id);
-    if (!r || r->state != SMX_SOCKET_CONNECTING || r->fd >= 0 || r->flow || r->pid != peer->pid)
+    if (!r || r->state != SMX_SOCKET_CONNECTING || r->fd >= 0 || r->flow || r->dns || r->pid != peer->pid)
         return false;
     r->fd = fd;
     start_when_ready(r);
@@ -575,6 +594,7 @@ int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_requ
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
+                                    struct smx_dns_service *dns,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx)
 {
     struct smx_sockets *sockets = calloc(1, sizeof(*sockets));
@@ -583,6 +603,7 @@ struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *n
     sockets->flows = flows;
     sockets->netif = netif;
     sockets->loopback = loopback;
+    sockets->dns = dns;
     sockets->loop = smx_netif_loop(netif);
     sockets->ended = ended;
     sockets->ctx = ctx;

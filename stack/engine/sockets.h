@@ -4,6 +4,7 @@
 #ifndef SMX_ENGINE_SOCKETS_H
 #define SMX_ENGINE_SOCKETS_H
 
+#include "stack/engine/dns_service.h"
 #include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/tcpip/flow.h"
@@ -16,6 +17,7 @@ struct smx_sockets;
 /* loopback: NULL when programs have the kernel's. ended: a connection attempt or a connection is over, the record says
  * how. */
 struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
+                                    struct smx_dns_service *dns,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx);
 void smx_sockets_free(struct smx_sockets *sockets);
 

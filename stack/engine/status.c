@@ -63,7 +63,9 @@ static void add_times(struct json_object *to, const struct smx_engine *engine, c
 static void add_flows(struct json_object *to, struct smx_engine *engine, smx_ns now)
 {
     struct smx_flows_stats flows;
+    struct smx_datagrams_stats datagrams;
     smx_flows_stats(engine->flows, &flows);
+    smx_datagrams_stats(engine->datagrams, &datagrams);
     smx_ns since = now - (engine->rate_at ? engine->rate_at : engine->started);
     double seconds = since > 0 ? (double)since / (double)SMX_SEC : 1;
     add_number(to, "flows", flows.flows);
@@ -74,6 +76,10 @@ static void add_flows(struct json_object *to, struct smx_engine *engine, smx_ns 
     add_number(to, "rate_up", (uint64_t)((double)(flows.bytes_up - engine->rate_up) / seconds));
     add_number(to, "rate_down", (uint64_t)((double)(flows.bytes_down - engine->rate_down) / seconds));
     add_number(to, "refused_by_exit", engine->refused);
+    add_number(to, "datagram_sockets", datagrams.sockets);
+    add_number(to, "datagram_flows", datagrams.flows);
+    add_number(to, "datagrams_up", datagrams.up);
+    add_number(to, "datagrams_down", datagrams.down);
     engine->rate_at = now;
     engine->rate_up = flows.bytes_up;
     engine->rate_down = flows.bytes_down;

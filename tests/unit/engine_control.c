@@ -417,6 +417,8 @@ Test(control, drain_waits_for_acknowledgement_and_ends_the_flows_of_a_guest)
     close_world();
 }
 
+#define NOW SMX_CONTROL_VERSION
+
 Test(control, nonsense_is_hung_up_on)
 {
     open_world(true, 0);
@@ -426,7 +428,8 @@ Test(control, nonsense_is_hung_up_on)
         size_t len;
         uint32_t version;
         uint16_t data_len;
-    } table[] = {{1, 1, 0}, {HEAD - 1, 1, 0}, {HEAD, 2, 0}, {HEAD, 1, 1}, {sizeof(request), 1, 1025}, {HEAD + 4, 1, 5}};
+    } table[] = {{1, NOW, 0},    {HEAD - 1, NOW, 0},           {HEAD, NOW + 1, 0},
+                 {HEAD, NOW, 1}, {sizeof(request), NOW, 1025}, {HEAD + 4, NOW, 5}};
     for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         int control = dial("", SOCK_SEQPACKET, NULL);
         request.version = table[i].version;
