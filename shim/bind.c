@@ -51,6 +51,8 @@ static int bind_engine(struct smx_socket *s, int fd, const struct smx_address *a
         return r;
     smx_control_request(&request, SMX_CTL_BIND, s);
     smx_address_to_control(&request.local, a);
+    if (!smx_is_stream(s))
+        request.arg = smx_flow_flags(fd, s);
     r = smx_control_ask(s->engine, &request, &reply);
     if (r == 0)
         smx_memo_bind(s->id, reply.local.family ? &reply.local : &request.local);
@@ -67,17 +69,13 @@ static int bind_tunnel(int fd, struct smx_socket *s, struct smx_address *a)
     if (smx_memo_bound(s->id, &bound) || smx_was_connected(fd))
         return -EINVAL;
     bool any = smx_address_is_any(a), server = smx_address_port(a) != 0;
-    if (smx_guarded() && smx_is_stream(s))
+    if (smx_guarded())
         return bind_engine(s, fd, a);
     if (smx_address_is_loopback(a))
         return bind_kernel(fd, s, a);
     if (any && server && smx_serve_config()->inbound == SMX_INBOUND_LOOPBACK)
         return bind_kernel(fd, s, a);
-    if (smx_is_stream(s))
-        return bind_engine(s, fd, a);
-    if (!any)
-        return -EADDRNOTAVAIL;
-    return server ? refused_inbound() : bind_kernel(fd, s, a); /* any address, any port: a client */
+    return bind_engine(s, fd, a);
 }
 
 int smx_bind(int fd, const void *addr, socklen_t len)

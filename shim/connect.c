@@ -239,8 +239,9 @@ static int check_address(const struct smx_socket *s, const struct smx_address *t
 static long connect_tunnel(int fd, struct smx_socket *s, struct smx_address *to)
 {
     char engine[SMX_CONTROL_NAME_MAX];
+    if (!smx_is_stream(s))
+        return smx_connect_datagram(fd, s, to);
     bool before = smx_was_connected(fd);
-
     if (to->any.sa_family == AF_UNSPEC) /* dissolves: TCP allows it at any time */
         return before ? smx_renew(fd, s) : 0;
     int r = check_address(s, to);
@@ -251,7 +252,7 @@ static long connect_tunnel(int fd, struct smx_socket *s, struct smx_address *to)
         if (r != TRY_AGAIN)
             return r;
     }
-    if (smx_guarded()) /* loopback is the engine's */
+    if (smx_guarded() || smx_address_port(to) == SMX_PORT_DNS) /* loopback, or its name server, is the engine's */
         smx_address_any_to_loopback(to);
     else if (smx_address_is_any(to) || smx_address_is_loopback(to)) {
         r = smx_kernel_destination(to);
@@ -259,8 +260,6 @@ static long connect_tunnel(int fd, struct smx_socket *s, struct smx_address *to)
             r = smx_make_kernel(fd, s, to);
         return r ? r : blocking(SYS_connect, fd, &to->any, to->len);
     }
-    if (!smx_is_stream(s))
-        return -ENETUNREACH;
     r = smx_serve(engine);
     if (r)
         return r;

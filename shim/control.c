@@ -18,7 +18,12 @@ bool smx_control_trusted(int fd)
 
     if (raw(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || len != sizeof(peer))
         return false;
-    return peer.uid == 0 || peer.uid == (uid_t)raw(SYS_getuid) || peer.uid == (uid_t)raw(SYS_geteuid);
+    return smx_control_trusted_user(peer.uid);
+}
+
+bool smx_control_trusted_user(uid_t user)
+{
+    return user == 0 || user == (uid_t)raw(SYS_getuid) || user == (uid_t)raw(SYS_geteuid);
 }
 
 void smx_control_limit(int control, long seconds)
@@ -55,8 +60,10 @@ void smx_control_request(struct smx_control_request *request, enum smx_control_o
     memset(request, 0, offsetof(struct smx_control_request, data));
     request->version = SMX_CONTROL_VERSION;
     request->op = (uint16_t)op;
-    if (s)
-        memcpy(request->socket, s->id, sizeof(request->socket));
+    if (!s)
+        return;
+    memcpy(request->socket, s->id, sizeof(request->socket));
+    request->kind = s->kind;
 }
 
 int smx_control_call(int control, const struct smx_control_request *request, struct smx_control_reply *reply,

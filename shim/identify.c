@@ -62,7 +62,7 @@ void smx_classify(struct smx_socket *s, const struct smx_address *name)
     if (name->any.sa_family == AF_INET || name->any.sa_family == AF_INET6)
         s->class = SMX_KERNEL;
     else if (name->any.sa_family == AF_UNIX && name->len > offsetof(struct sockaddr_un, sun_path) &&
-             parse(s, name->un.sun_path, name->len - offsetof(struct sockaddr_un, sun_path), "tTuU"))
+             parse(s, name->un.sun_path, name->len - offsetof(struct sockaddr_un, sun_path), "tTuUiIrR"))
         s->class = SMX_TUNNEL;
 }
 
@@ -118,9 +118,12 @@ int smx_tunnel_socket(char kind, int flags, const char *engine, uint8_t id[stati
     struct smx_address name;
     long r = 0;
 
-    int fd = (int)raw(SYS_socket, AF_UNIX, (kind == 't' || kind == 'T' ? SOCK_STREAM : SOCK_DGRAM) | flags, 0);
+    bool stream = kind == 't' || kind == 'T';
+    int on = 1, fd = (int)raw(SYS_socket, AF_UNIX, (stream ? SOCK_STREAM : SOCK_DGRAM) | flags, 0);
     if (fd < 0)
         return fd;
+    if (!stream)
+        raw(SYS_setsockopt, fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)); /* datagram_recv.c looks who sends */
     for (int i = 0; i < NAME_TRIES; i++) {
         smx_scatter(id, SMX_SOCKET_ID_LEN);
         for (int j = 0; j < 2 * SMX_SOCKET_ID_LEN; j++)

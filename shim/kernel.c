@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define PORT_DNS     53
 #define PORT_DNS_TLS 853
 #define LOOPBACK_IF  1 /* the loopback interface is the first one of every network namespace */
 
@@ -40,7 +39,7 @@ int smx_kernel_destination(struct smx_address *a)
     if (!smx_address_is_loopback(a))
         return -ENETUNREACH;
     uint16_t port = smx_address_port(a);
-    return port == PORT_DNS || port == PORT_DNS_TLS ? -EACCES : 0;
+    return port == SMX_PORT_DNS || port == PORT_DNS_TLS ? -EACCES : 0;
 }
 
 int smx_kernel_bindable(struct smx_address *a)

@@ -33,11 +33,23 @@ int smx_getsockname(int fd, void *addr, socklen_t *len)
     if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class != SMX_TUNNEL)
         return (int)smx_result(raw(SYS_getsockname, fd, addr, len));
     bool bound = smx_memo_bound(s.id, &local);
-    if ((smx_was_connected(fd) || (!bound && smx_is_listening(fd))) && smx_ask_state(&s, &reply) && reply.local.family)
+    if ((smx_was_connected(fd) || !smx_is_stream(&s) || (!bound && smx_is_listening(fd))) &&
+        smx_ask_state(&s, &reply) && reply.local.family)
         local = reply.local;
     return (int)smx_result(smx_give_name(addr, len, &s, &local));
 }
 EXPORT(smx_getsockname, getsockname);
+
+/* The name of the flow that the socket is connected to says it. */
+static int peer_of_datagrams(int fd, void *addr, socklen_t *len, const struct smx_socket *s)
+{
+    struct smx_address peer = {.len = sizeof(peer.room)};
+    struct smx_control_addr place;
+
+    if (raw(SYS_getpeername, fd, &peer.room, &peer.len) != 0 || !smx_flow_place(s, &peer, &place))
+        return -ENOTCONN;
+    return smx_give_name(addr, len, s, &place);
+}
 
 int smx_getpeername(int fd, void *addr, socklen_t *len)
 {
@@ -46,6 +58,8 @@ int smx_getpeername(int fd, void *addr, socklen_t *len)
 
     if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class != SMX_TUNNEL)
         return (int)smx_result(raw(SYS_getpeername, fd, addr, len));
+    if (!smx_is_stream(&s))
+        return (int)smx_result(peer_of_datagrams(fd, addr, len, &s));
     if (!smx_was_connected(fd) || !smx_ask_state(&s, &reply) || reply.arg != SMX_SOCKET_CONNECTED)
         return (int)smx_result(-ENOTCONN);
     return (int)smx_result(smx_give_name(addr, len, &s, &reply.addr));

@@ -51,11 +51,12 @@ static const struct option {
     {IPPROTO_IP, IP_TTL, ENGINE, 64, -1, 255},
     {IPPROTO_IP, IP_MINTTL, ENGINE, 0, 0, 255},
     {IPPROTO_IP, IP_MTU_DISCOVER, 0, 1, 0, 5},
-    {IPPROTO_IP, IP_RECVERR, BOOL, 0, INT_MIN, INT_MAX},
+    {IPPROTO_IP, IP_RECVERR, ENGINE | BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_PKTINFO, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_RECVTOS, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_RECVTTL, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_RECVOPTS, BOOL, 0, INT_MIN, INT_MAX},
+    {IPPROTO_IP, IP_RETOPTS, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_RECVORIGDSTADDR, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IP, IP_MULTICAST_TTL, 0, 1, -1, 255},
@@ -65,7 +66,7 @@ static const struct option {
     {IPPROTO_IPV6, IPV6_UNICAST_HOPS, ONLY_IPV6 | ENGINE, 64, -1, 255},
     {IPPROTO_IPV6, IPV6_TCLASS, ONLY_IPV6 | ENGINE, 0, -1, 255},
     {IPPROTO_IPV6, IPV6_MTU_DISCOVER, ONLY_IPV6, 1, 0, 5},
-    {IPPROTO_IPV6, IPV6_RECVERR, ONLY_IPV6 | BOOL, 0, INT_MIN, INT_MAX},
+    {IPPROTO_IPV6, IPV6_RECVERR, ONLY_IPV6 | ENGINE | BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO, ONLY_IPV6 | BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, ONLY_IPV6 | BOOL, 0, INT_MIN, INT_MAX},
     {IPPROTO_IPV6, IPV6_RECVTCLASS, ONLY_IPV6 | BOOL, 0, INT_MIN, INT_MAX},
@@ -111,6 +112,19 @@ bool smx_option_ipv6_only(const struct smx_socket *s)
     return o && remembered(o, s);
 }
 
+bool smx_option_reuse_port(const struct smx_socket *s)
+{
+    return smx_option_value(s, SOL_SOCKET, SO_REUSEPORT);
+}
+
+int smx_option_value(const struct smx_socket *s, int level, int name)
+{
+    const struct option *o = find(level, name, s);
+    int value;
+
+    return o && smx_memo_get(s->id, slot(o), &value) ? value : 0;
+}
+
 /* --- telling the engine ----------------------------------------------------------------------------------------------
  */
 
@@ -133,10 +147,11 @@ void smx_options_send(int control, int fd, const struct smx_socket *s)
     socklen_t len = sizeof(linger);
     int keepalive = 0, value;
 
-    if (raw(SYS_getsockopt, fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff)
+    bool stream = smx_is_stream(s);
+    if (stream && raw(SYS_getsockopt, fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff)
         send_option(control, s, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     len = sizeof(keepalive);
-    if (raw(SYS_getsockopt, fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &len) == 0 && keepalive)
+    if (stream && raw(SYS_getsockopt, fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &len) == 0 && keepalive)
         send_option(control, s, SOL_SOCKET, SO_KEEPALIVE, &keepalive, sizeof(keepalive));
     for (size_t i = 0; i < OPTIONS; i++)
         if (options[i].flags & ENGINE && smx_memo_get(s->id, (unsigned)i, &value))
@@ -145,7 +160,7 @@ void smx_options_send(int control, int fd, const struct smx_socket *s)
 
 static void tell(int fd, const struct smx_socket *s, int level, int name, const void *value, size_t len)
 {
-    if (!smx_was_connected(fd))
+    if (smx_is_stream(s) && !smx_was_connected(fd))
         return; /* smx_options_send will */
     int control = smx_control_open(s->engine);
     if (control < 0)
@@ -337,6 +352,10 @@ static int pending_error(int fd, const struct smx_socket *s)
     int kernel = 0;
     socklen_t len = sizeof(kernel);
 
+    if (!smx_is_stream(s)) {
+        raw(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &kernel, &len);
+        return kernel ? -(int)smx_datagram_errno(s, -kernel) : 0;
+    }
     if (!smx_was_connected(fd) || !hung_up(fd))
         return 0;
     raw(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &kernel, &len);
@@ -378,6 +397,20 @@ static int get_tcp_info(int fd, const struct smx_socket *s, void *value, socklen
     return give(value, len, &info, sizeof(info));
 }
 
+static int protocol_of(const struct smx_socket *s)
+{
+    switch (s->kind) {
+    case 't':
+    case 'T':
+        return IPPROTO_TCP;
+    case 'u':
+    case 'U':
+        return IPPROTO_UDP;
+    default:
+        return smx_is_ipv6(s) ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+    }
+}
+
 static int get_socket_level(int fd, const struct smx_socket *s, int name, void *value, socklen_t *len)
 {
     static const struct ucred nobody = {.uid = (uid_t)-1, .gid = (gid_t)-1};
@@ -388,7 +421,14 @@ static int get_socket_level(int fd, const struct smx_socket *s, int name, void *
     case SO_DOMAIN:
         return give_int(SOL_SOCKET, value, len, smx_is_ipv6(s) ? AF_INET6 : AF_INET);
     case SO_PROTOCOL:
-        return give_int(SOL_SOCKET, value, len, smx_is_stream(s) ? IPPROTO_TCP : IPPROTO_UDP);
+        return give_int(SOL_SOCKET, value, len, protocol_of(s));
+    case SO_TYPE:
+        return give_int(SOL_SOCKET, value, len,
+                        smx_is_stream(s)                   ? SOCK_STREAM
+                        : s->kind == 'r' || s->kind == 'R' ? SOCK_RAW
+                                                           : SOCK_DGRAM);
+    case SO_PASSCRED: /* ours (identify.c) */
+        return give_int(SOL_SOCKET, value, len, 0);
     case SO_PEERCRED:
         return give(value, len, &nobody, sizeof(nobody));
     case SO_PEERSEC:
@@ -410,7 +450,7 @@ static int get_tunnel(int fd, const struct smx_socket *s, int level, int name, v
     if (level == IPPROTO_TCP && name == TCP_CONGESTION && smx_is_stream(s))
         return give(value, len, "reno\0\0\0\0\0\0\0\0\0\0\0", 16);
     if (!o) /* a level that nobody knows is a different error than an option that nobody knows, but for IPv6 */
-        return level == IPPROTO_TCP || level == IPPROTO_IP || smx_is_ipv6(s) ? -ENOPROTOOPT : -EOPNOTSUPP;
+        return level == protocol_of(s) || level == IPPROTO_IP || smx_is_ipv6(s) ? -ENOPROTOOPT : -EOPNOTSUPP;
     number = remembered(o, s);
     if (o->flags & ASKED)
         ask(fd, s, level, name, &number, sizeof(number));

@@ -1,11 +1,13 @@
 /*
- * Receiving with an address: recvfrom, recvmsg, recvmmsg. (recv, read and readv have none and are not interposed.) On a
- * TCP socket there is no source address; the kernel would tell the unix name of the engine. And a descriptor received
- * over a unix socket may not lead to the network (kernel.c).
+ * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. (read and readv are not
+ * interposed.) On a TCP socket there is no source address; the kernel would tell the unix name of the engine. And a
+ * descriptor received over a unix socket may not lead to the network (kernel.c). Datagrams: datagram_recv.c.
  */
 #include "shim/shim.h"
 
 #include <string.h>
+#include <sys/uio.h>
+#include <time.h>
 
 void __chk_fail(void) __attribute__((noreturn));
 
@@ -16,10 +18,58 @@ static bool is_tunnel(int fd)
     return smx_identify(fd, &s) == 0 && s.class == SMX_TUNNEL;
 }
 
+static bool is_datagram(int fd, struct smx_socket *s)
+{
+    return smx_identify(fd, s) == 0 && s->class == SMX_TUNNEL && !smx_is_stream(s);
+}
+
+static ssize_t receive(int fd, void *data, size_t len, int flags)
+{
+    struct smx_socket s;
+
+    long r = blocking(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
+    if (r == -ECONNRESET && !smx_is_engine() && is_datagram(fd, &s))
+        r = smx_datagram_errno(&s, r);
+    return smx_result(r);
+}
+EXPORT(receive, recv);
+
+static ssize_t receive_checked(int fd, void *data, size_t len, size_t room, int flags)
+{
+    if (len > room)
+        __chk_fail();
+    return receive(fd, data, len, flags);
+}
+EXPORT(receive_checked, __recv_chk);
+
+/* Only with a place for the sender's address, or for errors. */
+static ssize_t receive_datagram(int fd, const struct smx_socket *s, void *data, size_t len, int flags, void *addr,
+                                socklen_t *addr_len)
+{
+    struct iovec iov = {data, len};
+    struct msghdr m = {.msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1};
+    socklen_t room = 0;
+
+    long r = addr ? smx_copy_in(&room, addr_len, sizeof(room)) : 0;
+    if (r == 0 && (int)room < 0)
+        r = -EINVAL;
+    m.msg_namelen = room;
+    if (r == 0)
+        r = smx_receive_datagram(fd, s, &m, flags);
+    if (r >= 0 && addr)
+        smx_copy_out(addr_len, &m.msg_namelen, sizeof(m.msg_namelen));
+    return smx_result(r);
+}
+
 ssize_t smx_recvfrom(int fd, void *data, size_t len, int flags, void *addr, socklen_t *addr_len)
 {
-    long r = blocking(SYS_recvfrom, fd, data, len, flags, addr, addr_len);
+    struct smx_socket s;
 
+    if (!addr && !(flags & MSG_ERRQUEUE))
+        return receive(fd, data, len, flags);
+    if (!smx_is_engine() && is_datagram(fd, &s))
+        return receive_datagram(fd, &s, data, len, flags, addr, addr_len);
+    long r = blocking(SYS_recvfrom, fd, data, len, flags, addr, addr_len);
     if (r >= 0 && addr && !smx_is_engine() && is_tunnel(fd))
         *addr_len = 0; /* the kernel has just written there */
     return smx_result(r);
@@ -42,8 +92,24 @@ static void look_at(int fd, struct msghdr *m)
         smx_defuse_received(m);
 }
 
+static long receive_message(int fd, const struct smx_socket *s, struct msghdr *m, int flags)
+{
+    struct msghdr look;
+
+    long r = smx_copy_in(&look, m, sizeof(look));
+    if (r == 0)
+        r = smx_receive_datagram(fd, s, &look, flags);
+    if (r >= 0)
+        *m = look;
+    return r;
+}
+
 ssize_t smx_recvmsg(int fd, struct msghdr *m, int flags)
 {
+    struct smx_socket s;
+
+    if (!smx_is_engine() && is_datagram(fd, &s))
+        return smx_result(receive_message(fd, &s, m, flags));
     if (flags & MSG_ERRQUEUE && !smx_is_engine() && is_tunnel(fd))
         return smx_result(-EAGAIN); /* a unix socket would give data */
     long r = blocking(SYS_recvmsg, fd, m, flags);
@@ -53,8 +119,46 @@ ssize_t smx_recvmsg(int fd, struct msghdr *m, int flags)
 }
 EXPORT(smx_recvmsg, recvmsg);
 
+static bool is_over(const struct timespec *end)
+{
+    struct timespec now;
+
+    raw(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
+/* As the kernel: the time is looked at after each datagram, an error after the first waits for the next call. */
+static long receive_datagrams(int fd, const struct smx_socket *s, struct mmsghdr *m, unsigned n, int flags,
+                              const struct timespec *timeout)
+{
+    struct timespec end;
+    unsigned got = 0;
+    long r = 0;
+
+    raw(SYS_clock_gettime, CLOCK_MONOTONIC, &end);
+    if (timeout) {
+        end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;
+        end.tv_nsec = (end.tv_nsec + timeout->tv_nsec) % 1000000000;
+    }
+    while (got < n) {
+        r = receive_message(fd, s, &m[got].msg_hdr, flags & ~MSG_WAITFORONE);
+        if (r < 0)
+            break;
+        m[got++].msg_len = (unsigned)r;
+        if (flags & MSG_WAITFORONE)
+            flags |= MSG_DONTWAIT;
+        if (timeout && is_over(&end))
+            break;
+    }
+    return got ? (long)got : r;
+}
+
 int smx_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *timeout)
 {
+    struct smx_socket s;
+
+    if (!smx_is_engine() && is_datagram(fd, &s))
+        return (int)smx_result(receive_datagrams(fd, &s, m, n, flags, timeout));
     if (flags & MSG_ERRQUEUE && !smx_is_engine() && is_tunnel(fd))
         return (int)smx_result(-EAGAIN);
     long r = blocking(SYS_recvmmsg, fd, m, n, flags, timeout);

@@ -1,13 +1,17 @@
 /*
- * Sending with an address: sendto, sendmsg, sendmmsg. (send, write and writev have none and are not interposed.)
+ * Sending: sendto, sendmsg, sendmmsg, and send. (write and writev are not interposed.)
  *
  *   TCP in the tunnel   the address does not matter; with MSG_FASTOPEN it is a connect
- *   UDP                 loopback only: the first loopback destination makes the socket one of the kernel
+ *   UDP, ICMP           datagram.c
  *   kernel sockets      each destination is checked
  */
 #include "shim/shim.h"
 
+#include <limits.h>
 #include <string.h>
+#include <sys/uio.h>
+
+#define NOT_TOO_LARGE (SMX_CONTROL_MTU - 48) /* for any datagram */
 
 /* Unix sockets would take these for something else. */
 #define NOT_FOR_UNIX (MSG_FASTOPEN | MSG_ZEROCOPY | MSG_CONFIRM)
@@ -19,21 +23,46 @@ static long prepare(int fd, struct smx_socket *s, struct smx_address *to, int fl
     if (s->class == SMX_TUNNEL && smx_is_stream(s))
         return flags & MSG_FASTOPEN ? smx_connect_address(fd, s, to) : 0;
     *keep = true;
-    long r = smx_kernel_destination(to);
-    if (r == 0 && s->class == SMX_TUNNEL)
-        r = smx_make_kernel(fd, s, to);
-    return r;
+    return smx_kernel_destination(to);
 }
+
+static bool is_datagram(const struct smx_socket *s)
+{
+    return s->class == SMX_TUNNEL && !smx_is_stream(s);
+}
+
+/* TCP is not looked at, but for a large piece: what is not too large for a datagram needs no help unless it fails. */
+ssize_t smx_send(int fd, const void *data, size_t len, int flags)
+{
+    struct iovec iov = {(void *)(uintptr_t)data, len};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct smx_socket s;
+
+    if (len > NOT_TOO_LARGE && !smx_is_engine() && smx_identify(fd, &s) == 0 && is_datagram(&s))
+        return smx_result(smx_send_datagram(fd, &s, &m, NULL, flags));
+    long r = blocking(SYS_sendto, fd, data, len, flags, NULL, 0);
+    if ((r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN) && !smx_is_engine() && smx_identify(fd, &s) == 0 &&
+        is_datagram(&s))
+        r = smx_datagram_errno(&s, r);
+    return smx_result(r);
+}
+EXPORT(smx_send, send);
 
 ssize_t smx_sendto(int fd, const void *data, size_t len, int flags, const void *addr, socklen_t addr_len)
 {
+    struct iovec iov = {(void *)(uintptr_t)data, len};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     struct smx_socket s;
     struct smx_address to;
     bool keep = true;
 
-    if (!addr || smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN)
+    if (!addr)
+        return smx_send(fd, data, len, flags);
+    if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN)
         return smx_result(blocking(SYS_sendto, fd, data, len, flags, addr, addr_len));
     long r = smx_address_in(&to, addr, addr_len);
+    if (r == 0 && is_datagram(&s))
+        return smx_result(smx_send_datagram(fd, &s, &m, &to, flags));
     if (r == 0)
         r = prepare(fd, &s, &to, flags, &keep);
     if (r == 0 && keep)
@@ -44,6 +73,24 @@ ssize_t smx_sendto(int fd, const void *data, size_t len, int flags, const void *
 }
 EXPORT(smx_sendto, sendto);
 
+static long send_datagram(int fd, struct smx_socket *s, const struct msghdr *m, int flags)
+{
+    struct smx_address to;
+    struct iovec probe;
+    long r = 0;
+
+    if (m->msg_iovlen > IOV_MAX)
+        return -EMSGSIZE;
+    if (m->msg_iovlen)
+        r = smx_copy_in(&probe, &m->msg_iov[0], sizeof(probe));
+    if (r == 0 && m->msg_iovlen)
+        r = smx_copy_in(&probe, &m->msg_iov[m->msg_iovlen - 1], sizeof(probe));
+    bool named = m->msg_name && m->msg_namelen;
+    if (r == 0 && named)
+        r = smx_address_in(&to, m->msg_name, m->msg_namelen);
+    return r ? r : smx_send_datagram(fd, s, m, named ? &to : NULL, flags);
+}
+
 /* A message with an address or control data, to a socket of ours or of the kernel. */
 static long send_message(int fd, struct smx_socket *s, const struct msghdr *m, int flags)
 {
@@ -52,6 +99,8 @@ static long send_message(int fd, struct smx_socket *s, const struct msghdr *m, i
     bool keep = true;
     long r = 0;
 
+    if (is_datagram(s))
+        return send_datagram(fd, s, m, flags);
     if (m->msg_name && m->msg_namelen) {
         r = smx_address_in(&to, m->msg_name, m->msg_namelen);
         if (r == 0)
@@ -75,7 +124,7 @@ ssize_t smx_sendmsg(int fd, const struct msghdr *m, int flags)
     struct msghdr look;
 
     if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN ||
-        smx_copy_in(&look, m, sizeof(look)) != 0 || (!look.msg_name && !look.msg_controllen))
+        smx_copy_in(&look, m, sizeof(look)) != 0 || (!is_datagram(&s) && !look.msg_name && !look.msg_controllen))
         return smx_result(blocking(SYS_sendmsg, fd, m, flags));
     return smx_result(send_message(fd, &s, &look, flags));
 }

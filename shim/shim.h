@@ -33,7 +33,7 @@ struct smx_address {
 
 struct smx_socket {
     enum smx_class class;
-    char kind;     /* 't', 'T', 'u', 'U'; also for SMX_KERNEL */
+    char kind;     /* as in control.h; also for SMX_KERNEL */
     bool accepted; /* by a listener, whose name it has; the id is the connection's */
     uint8_t id[SMX_SOCKET_ID_LEN];
     char engine[SMX_CONTROL_NAME_MAX];
@@ -57,7 +57,7 @@ static inline bool smx_is_stream(const struct smx_socket *s)
 
 static inline bool smx_is_ipv6(const struct smx_socket *s)
 {
-    return s->kind == 'T' || s->kind == 'U';
+    return s->kind < 'a';
 }
 
 /* Connected to an engine, or was: the kernel knows. */
@@ -74,6 +74,7 @@ uint16_t smx_address_port(const struct smx_address *a);
 void smx_address_any_to_loopback(struct smx_address *a);
 /* 127.0.0.1, ::1, or for IPv6 sockets that also take IPv4 ::ffff:127.0.0.1 */
 void smx_address_loopback(struct smx_address *a, bool ipv6, bool mapped, uint16_t port);
+#define SMX_PORT_DNS 53 /* on loopback it is the engine's name server, also without the guard */
 void smx_address_to_control(struct smx_control_addr *out, const struct smx_address *a);
 /* family 0 gives the any address; ipv6: in the form of an IPv6 socket */
 void smx_address_from_control(struct smx_address *out, const struct smx_control_addr *a, bool ipv6);
@@ -87,7 +88,8 @@ void smx_memo_set(const uint8_t id[static SMX_SOCKET_ID_LEN], unsigned slot, int
 bool smx_memo_bound(const uint8_t id[static SMX_SOCKET_ID_LEN], struct smx_control_addr *local);
 void smx_memo_bind(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_control_addr *local);
 void smx_memo_move(const uint8_t from[static SMX_SOCKET_ID_LEN], const uint8_t to[static SMX_SOCKET_ID_LEN]);
-/* A connection attempt was left to itself and the program has not heard of its end through connect(2). */
+/* A connection attempt was left to itself and the program has not heard of its end through connect(2). A datagram
+ * socket: it has talked through the tunnel. */
 void smx_memo_set_pending(const uint8_t id[static SMX_SOCKET_ID_LEN], bool pending);
 bool smx_memo_pending(const uint8_t id[static SMX_SOCKET_ID_LEN]);
 /* Epoll instances a socket was added to before it was connected: they must learn of the file that takes its place. */
@@ -114,6 +116,8 @@ void smx_options_send(int control, int fd, const struct smx_socket *s);
 /* From one descriptor to the one that takes its place. */
 void smx_options_copy(int from, int to, const struct smx_socket *s, bool to_kernel);
 bool smx_option_ipv6_only(const struct smx_socket *s);
+bool smx_option_reuse_port(const struct smx_socket *s);
+int smx_option_value(const struct smx_socket *s, int level, int name); /* 0 also if it was never set */
 
 /* --- the control protocol (control.c) ---------------------------------------------------------------------------- */
 
@@ -131,6 +135,7 @@ int smx_control_ask(const char *engine, const struct smx_control_request *reques
 void smx_control_request(struct smx_control_request *request, enum smx_control_op op, const struct smx_socket *s);
 /* The peer of a unix socket is an engine we trust. */
 bool smx_control_trusted(int fd);
+bool smx_control_trusted_user(uid_t user);
 
 #define SMX_CONTROL_SECONDS 10 /* for questions that an engine answers at once */
 
@@ -183,6 +188,24 @@ void smx_defuse_received(const struct msghdr *m);
 /* A new tunnel socket in the place of one that cannot connect any more. */
 int smx_renew(int fd, struct smx_socket *s);
 
+/* --- datagram sockets (datagram.c, datagram_recv.c) -------------------------------------------------------------- */
+
+#define SMX_TUNNEL_INDEX 2 /* of the tunnel's interface; 1 is the loopback's */
+
+/* Each returns what the system call would, -errno on failure. */
+long smx_connect_datagram(int fd, struct smx_socket *s, struct smx_address *to);
+/* m has checked pointers; to NULL: where the socket is connected to. May make it a socket of the kernel. */
+long smx_send_datagram(int fd, struct smx_socket *s, const struct msghdr *m, struct smx_address *to, int flags);
+long smx_receive_datagram(int fd, const struct smx_socket *s, struct msghdr *m, int flags);
+/* What a failed native call on such a socket means. */
+long smx_datagram_errno(const struct smx_socket *s, long r);
+/* The most bytes that one datagram carries. */
+size_t smx_datagram_largest(const struct smx_socket *s, bool ipv6);
+/* The place that a flow's name spells. */
+bool smx_flow_place(const struct smx_socket *s, const struct smx_address *name, struct smx_control_addr *place);
+/* SMX_FLOW_REUSE, SMX_FLOW_IPV6_ONLY */
+unsigned smx_flow_flags(int fd, const struct smx_socket *s);
+
 /* --- the interposed functions that others need -------------------------------------------------------------------- */
 
 bool smx_is_resolver(const struct smx_address *to); /* a local daemon that would ask the network */
@@ -198,6 +221,7 @@ int smx_getpeername(int fd, void *addr, socklen_t *len);
 int smx_getsockopt(int fd, int level, int option, void *value, socklen_t *len);
 int smx_setsockopt(int fd, int level, int option, const void *value, socklen_t len);
 int smx_shutdown(int fd, int how);
+ssize_t smx_send(int fd, const void *data, size_t len, int flags);
 ssize_t smx_sendto(int fd, const void *data, size_t len, int flags, const void *addr, socklen_t addr_len);
 ssize_t smx_sendmsg(int fd, const struct msghdr *m, int flags);
 int smx_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);

@@ -19,8 +19,9 @@ static int kind_of(int domain, int type, int protocol)
     case SOCK_DGRAM:
         if (protocol == 0 || protocol == IPPROTO_UDP)
             return ipv6 ? 'U' : 'u';
-        return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
-    case SOCK_RAW:
+        return protocol == (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? (ipv6 ? 'I' : 'i') : -EPROTONOSUPPORT;
+    case SOCK_RAW: /* pings need no privilege here, since the engine lets nothing else out */
+        return protocol == (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) ? (ipv6 ? 'R' : 'r') : -EPERM;
     case SOCK_PACKET:
         return -EPERM;
     default:

@@ -195,7 +195,7 @@ enum smx_outcome smx_call_wait(struct smx_call *call, short event, int flags, in
     int file = fcntl(call->fd, F_GETFL);
 
     *result = -late;
-    if (flags & MSG_DONTWAIT || (file >= 0 && file & O_NONBLOCK))
+    if (flags & (MSG_DONTWAIT | MSG_ERRQUEUE) || (file >= 0 && file & O_NONBLOCK))
         return SMX_ANSWER;
     call->event = event;
     call->late = late;

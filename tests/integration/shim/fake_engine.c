@@ -492,12 +492,23 @@ static void about(struct smx_engine *e, const struct record *r, struct smx_contr
     }
 }
 
+/* Datagrams are the real engine's alone: here they reach nothing. */
+static bool is_datagram(const struct smx_control_request *q)
+{
+    return q->kind && strchr("uUiIrR", q->kind);
+}
+
+static int refuse_datagram(const struct smx_control_request *q)
+{
+    return q->op == SMX_CTL_FLOW ? ENETUNREACH : q->op == SMX_CTL_BIND ? EADDRNOTAVAIL : EOPNOTSUPP;
+}
+
 static void answer(struct smx_engine *e, struct client *c, struct smx_control_request *q)
 {
     struct smx_control_reply reply = {0};
     struct record *r = find(e, q->socket);
 
-    switch (q->op) {
+    switch (is_datagram(q) ? 0 : q->op) {
     case SMX_CTL_HELLO:
         reply.addrs[reply.addr_n++] = (struct smx_control_addr){.family = 4, .ip = {198, 18, 255, 1}};
         add6(&reply);
@@ -554,7 +565,7 @@ static void answer(struct smx_engine *e, struct client *c, struct smx_control_re
         e->stop = true;
         break;
     default:
-        reply.error = EOPNOTSUPP;
+        reply.error = refuse_datagram(q);
     }
     reply_to(c->fd, &reply);
 }
