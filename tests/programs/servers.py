@@ -315,7 +315,7 @@ def chronyd():
 
 def snmpd():
     conf = _write(os.path.join(harness.tmp, "snmpd.conf"), "agentaddress udp:127.0.0.1:1161\nrocommunity public\nsyslocation the lab\n")
-    _server("snmpd", ["snmpd", "-f", "-Lo", "-C", "-c", conf, "-I", "-system_mib:no", "-p", f"{harness.tmp}/snmpd.pid"])
+    _server("snmpd", ["snmpd", "-f", "-Lo", "-C", "-c", conf, "-p", f"{harness.tmp}/snmpd.pid"])
 
 
 def dns():
