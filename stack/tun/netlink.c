@@ -7,6 +7,7 @@
  *   qdisc noqueue   A full device then tells TCP at once: the segment stays in the socket, the window shrinks by its
  *                   congestion control, and nothing is lost. Behind a queue discipline the device would drop silently,
  *                   and a loss costs a round trip or more.
+ *   gso_max_segs    One segment at a time is given to the device, so that the answer is about that segment.
  *   txqueuelen      What waits here waits before the tunnel's own priorities: no more than a burst that one ack sets
  *                   free, and when shaped (60 kB/s) half a second's worth.
  *   initcwnd        The first flight goes into our own queue, which is paced, and not into a network that it could flood.
@@ -139,8 +140,10 @@ static int set_link(int fd, int index, uint16_t mtu, uint32_t queue)
     begin(&request, RTM_NEWLINK, 0, &info, sizeof(info));
     if (mtu)
         add_number(&request, IFLA_MTU, mtu);
-    if (queue)
+    if (queue) {
         add_number(&request, IFLA_TXQLEN, queue);
+        add_number(&request, IFLA_GSO_MAX_SEGS, 1);
+    }
     return ask(fd, &request);
 }
 
