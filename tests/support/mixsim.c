@@ -16,7 +16,8 @@ struct sim_event {
     struct sim_event *left, *right; /* leftist heap */
     unsigned rank;
     smx_ns at;
-    uint16_t port; /* of the node; 0: a push for `to` */
+    uint64_t order; /* of those at the same time */
+    uint16_t port;  /* of the node; 0: a push for `to` */
     uint8_t tag;
     struct sim_client *to;
     size_t len;
@@ -29,7 +30,7 @@ static struct sim_event *merge(struct sim_event *a, struct sim_event *b)
 {
     if (!a || !b)
         return a ? a : b;
-    if (b->at < a->at) {
+    if (b->at < a->at || (b->at == a->at && b->order < a->order)) {
         struct sim_event *t = a;
         a = b;
         b = t;
@@ -57,6 +58,7 @@ static struct sim_event *new_event(smx_ns at, const uint8_t *bytes, size_t len)
 
 static void put(struct sim *sim, struct sim_event *event)
 {
+    event->order = sim->ordered++;
     sim->events = merge(sim->events, event);
 }
 
@@ -108,7 +110,7 @@ static double uniform(struct sim *sim)
 static void to_node(struct sim *sim, smx_ns delay, const struct smx_node_address *hop, uint8_t tag,
                     const uint8_t *bytes, size_t len)
 {
-    struct sim_event *event = new_event(sim->now + delay + SIM_LINK, bytes, len);
+    struct sim_event *event = new_event(sim->now + delay + sim->link, bytes, len);
 
     event->port = hop->port;
     event->tag = tag;
@@ -123,6 +125,8 @@ static int compare_tags(const void *a, const void *b)
 /* A node drops what it has seen; a SURB or header used twice shows here. */
 static void note_tag(struct sim *sim, const uint8_t tag[32])
 {
+    if (sim->forget_tags)
+        return;
     uint8_t *copy = malloc(32);
     memcpy(copy, tag, 32);
     void **found = tsearch(copy, &sim->tags, compare_tags);
@@ -132,43 +136,65 @@ static void note_tag(struct sim *sim, const uint8_t tag[32])
     }
 }
 
-static void push(struct sim *sim, const uint8_t *identity, uint16_t port, const uint8_t *bytes, size_t len)
+static void push(struct sim *sim, smx_ns delay, const uint8_t *identity, uint16_t port, const uint8_t *bytes,
+                 size_t len)
 {
     for (unsigned i = 0; i < sim->clients; i++) {
         struct sim_client *client = &sim->client[i];
         if (memcmp(client->keys.self.identity, identity, 32) != 0 || client->gateway != (unsigned)port - GATEWAY_PORT)
             continue;
-        struct sim_event *event = new_event(sim->now + SIM_LINK, bytes, len);
-        event->to = client;
-        put(sim, event);
+        unsigned copies = sim->duplicate > 0 && uniform(sim) < sim->duplicate ? 2 : 1;
+        for (; copies; copies--) {
+            struct sim_event *event = new_event(sim->now + delay + sim->link + client->wire, bytes, len);
+            event->to = client;
+            put(sim, event);
+        }
         return;
     }
     sim->undelivered++;
 }
 
 /* What a gateway does with a packet that ends there: 02 section 7.2. */
-static void final_hop(struct sim *sim, const struct sim_event *event, const struct smx_sphinx_result *result)
+static void final_hop(struct sim *sim, const struct sim_event *event, const struct smx_sphinx_result *result,
+                      smx_ns took)
 {
     const uint8_t *message = event->bytes + result->message_offset;
     struct smx_node_address hop;
 
     if (result->message_len == SMX_ACK_PLAINTEXT) {
-        push(sim, result->address, event->port, message, result->message_len);
+        push(sim, took, result->address, event->port, message, result->message_len);
         return;
     }
     if (result->message_len != SMX_PLAINTEXT_LEN || smx_node_address_read(&hop, message, SMX_NODE_ADDRESS_MAX, NULL)) {
         sim->malformed++;
         return;
     }
-    push(sim, result->address, event->port, message + SMX_ACK_PREFIX, SMX_PUSH_LEN);
+    push(sim, took, result->address, event->port, message + SMX_ACK_PREFIX, SMX_PUSH_LEN);
     if (uniform(sim) < sim->ack_loss)
         sim->lost++;
     else
-        to_node(sim, 0, &hop, event->tag, message + SMX_NODE_ADDRESS_MAX, SMX_ACK_PACKET);
+        to_node(sim, took, &hop, event->tag, message + SMX_NODE_ADDRESS_MAX, SMX_ACK_PACKET);
+}
+
+/* How long a packet that comes now takes until a core has had time for it. */
+static smx_ns node_takes(struct sim *sim)
+{
+    unsigned first = 0;
+
+    if (!sim->cores)
+        return 0;
+    for (unsigned i = 1; i < sim->cores; i++)
+        if (sim->core_free[i] < sim->core_free[first])
+            first = i;
+    if (sim->core_free[first] < sim->now)
+        sim->core_free[first] = sim->now;
+    sim->core_free[first] += sim->node_time;
+    return sim->core_free[first] - sim->now;
 }
 
 static void at_node(struct sim *sim, struct sim_event *event)
 {
+    smx_ns took = node_takes(sim);
     uint32_t rotation = sim->rotation;
     struct smx_sphinx_opened opened;
     struct smx_sphinx_result result;
@@ -194,9 +220,9 @@ static void at_node(struct sim *sim, struct sim_event *event)
     }
     sim->processed++;
     if (result.kind == SMX_SPHINX_FINAL)
-        final_hop(sim, event, &result);
+        final_hop(sim, event, &result, took);
     else if (!smx_node_address_read(&hop, result.address, sizeof(result.address), NULL))
-        to_node(sim, (smx_ns)result.delay_ns, &hop, event->tag, event->bytes, event->len);
+        to_node(sim, took + (smx_ns)result.delay_ns, &hop, event->tag, event->bytes, event->len);
 }
 
 /* --- clients ------------------------------------------------------------------------------------------------------ */
@@ -217,7 +243,7 @@ static void on_emit(void *ctx, uint8_t rotation, const struct smx_node_address *
     if (uniform(sim) < sim->loss)
         sim->lost++;
     else
-        to_node(sim, 0, first_hop, rotation, packet, len);
+        to_node(sim, self->wire, first_hop, rotation, packet, len);
 }
 
 static unsigned on_room(void *ctx)
@@ -279,6 +305,7 @@ void sim_init(struct sim *sim, uint8_t seed)
 
     memset(sim, 0, sizeof(*sim));
     sim->rotation = 41;
+    sim->link = SIM_LINK;
     sim->now = SMX_SEC;
     smx_random_seeded_init(&sim->random, key);
 }
@@ -296,9 +323,9 @@ void sim_free(struct sim *sim)
 }
 
 /* Client with the earliest deadline. */
-static struct sim_client *next_client(struct sim *sim, smx_ns *deadline)
+static struct sim_client *next_client(const struct sim *sim, smx_ns *deadline)
 {
-    struct sim_client *next = NULL;
+    const struct sim_client *next = NULL;
 
     *deadline = SMX_NEVER;
     for (unsigned i = 0; i < sim->clients; i++) {
@@ -308,10 +335,10 @@ static struct sim_client *next_client(struct sim *sim, smx_ns *deadline)
             next = &sim->client[i];
         }
     }
-    return next;
+    return (struct sim_client *)next;
 }
 
-static void step(struct sim *sim)
+static void take_event(struct sim *sim)
 {
     struct sim_event *event = sim->events;
 
@@ -325,18 +352,35 @@ static void step(struct sim *sim)
     free(event);
 }
 
+smx_ns sim_next(const struct sim *sim)
+{
+    smx_ns deadline;
+    (void)next_client(sim, &deadline);
+    return smx_ns_min(deadline, sim->events ? sim->events->at : SMX_NEVER);
+}
+
+void sim_step(struct sim *sim, smx_ns now)
+{
+    smx_ns deadline, at = sim->events ? sim->events->at : SMX_NEVER;
+    struct sim_client *client = next_client(sim, &deadline);
+
+    if (now > sim->now)
+        sim->now = now;
+    if (smx_ns_min(at, deadline) > sim->now)
+        return;
+    if (at <= deadline)
+        take_event(sim);
+    else
+        smx_client_run(client->client, sim->now);
+}
+
 void sim_run(struct sim *sim, smx_ns duration)
 {
     smx_ns end = sim->now + duration, stuck_at = -1;
     unsigned stuck = 0;
 
-    for (;;) {
-        smx_ns deadline, at = sim->events ? sim->events->at : SMX_NEVER;
-        struct sim_client *client = next_client(sim, &deadline);
-        if (smx_ns_min(at, deadline) > end)
-            break;
-        if (smx_ns_min(at, deadline) > sim->now)
-            sim->now = smx_ns_min(at, deadline);
+    for (smx_ns at; (at = sim_next(sim)) <= end;) {
+        sim_step(sim, at);
         if (stuck_at != sim->now)
             stuck = 0;
         stuck_at = sim->now;
@@ -344,10 +388,6 @@ void sim_run(struct sim *sim, smx_ns duration)
             fprintf(stderr, "simulation: time stands still\n");
             abort();
         }
-        if (at <= deadline)
-            step(sim);
-        else
-            smx_client_run(client->client, sim->now);
     }
     sim->now = end;
 }
