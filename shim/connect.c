@@ -26,25 +26,6 @@
 #define SNDBUF_MOST   425984 /* of which the filler stays below SMX_CONTROL_FILLER_MAX */
 #define BACKLOG_TRIES 1000   /* of a millisecond, when the engine's backlog is full */
 
-/* --- AF_UNIX of the program
- * ------------------------------------------------------------------------------------------- */
-
-/* Sockets of local daemons that would ask the network for us, outside the tunnel. */
-bool smx_is_resolver(const struct smx_address *to)
-{
-    static const char *const names[] = {"nscd/socket", "systemd/resolve/", "avahi-daemon/socket"};
-    char path[sizeof(to->un.sun_path) + 1] = "";
-
-    if (to->any.sa_family != AF_UNIX || to->len <= offsetof(struct sockaddr_un, sun_path))
-        return false;
-    memcpy(path, to->un.sun_path, sizeof(to->un.sun_path));
-    const char *rest = strncmp(path, "/var/run/", 9) == 0 ? path + 9 : strncmp(path, "/run/", 5) == 0 ? path + 5 : "";
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strncmp(rest, names[i], strlen(names[i])) == 0)
-            return true;
-    return false;
-}
-
 /* --- steps of an attempt
  * ---------------------------------------------------------------------------------------------- */
 
@@ -281,8 +262,8 @@ long smx_connect_address(int fd, struct smx_socket *s, struct smx_address *to)
         return connect_tunnel(fd, s, to);
     if (s->class == SMX_KERNEL && to->any.sa_family != AF_UNSPEC)
         r = smx_kernel_destination(to);
-    else if (smx_is_resolver(to))
-        r = -ECONNREFUSED;
+    else
+        r = smx_local_door(to);
     return r ? r : blocking(SYS_connect, fd, &to->any, to->len);
 }
 

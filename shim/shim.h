@@ -208,7 +208,7 @@ unsigned smx_flow_flags(int fd, const struct smx_socket *s);
 
 /* --- the interposed functions that others need -------------------------------------------------------------------- */
 
-bool smx_is_resolver(const struct smx_address *to); /* a local daemon that would ask the network */
+int smx_local_door(const struct smx_address *to); /* local.c: 0, or -errno for a unix socket that is closed */
 long smx_connect_address(int fd, struct smx_socket *s, struct smx_address *to); /* 0 or -errno */
 int smx_socket(int domain, int type, int protocol);
 int smx_socketpair(int domain, int type, int protocol, int pair[2]);

@@ -256,5 +256,5 @@ enum smx_err smx_config_environment(struct smx_config *config, char *const *envp
 
 bool smx_config_own_tunnel(const struct smx_config *config)
 {
-    return *config->nym_api || config->has_gateway || config->has_ipr || *config->state;
+    return *config->nym_api || config->has_gateway || config->has_ipr || *config->state || *config->policy;
 }

@@ -42,7 +42,8 @@ void smx_config_default(struct smx_config *config);
 enum smx_err smx_config_set(struct smx_config *config, const char *name, const char *value, struct smx_fault *fault);
 /* Reads every SMOLMIX_* variable of envp. */
 enum smx_err smx_config_environment(struct smx_config *config, char *const *envp, struct smx_fault *fault);
-/* True when an option asks for a tunnel of one's own (design section 10). */
+/* True when an option asks for a tunnel of one's own (design section 10), or sets rules, which a running one does not
+ * have. */
 bool smx_config_own_tunnel(const struct smx_config *config);
 
 #endif

@@ -89,8 +89,8 @@ static enum smx_outcome on_foreign_connect(struct smx_call *call, long *result)
     struct smx_address to;
 
     *result = smx_call_load_address(call, &to, call->argument[1], call->argument[2]);
-    if (*result == 0 && smx_is_resolver(&to))
-        *result = -ECONNREFUSED;
+    if (*result == 0)
+        *result = smx_local_door(&to);
     return *result ? SMX_ANSWER : SMX_CONTINUE;
 }
 

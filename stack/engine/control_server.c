@@ -144,9 +144,12 @@ static void on_ended(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN])
 
 static bool try_drain(struct connection *c, smx_ns now)
 {
-    const struct smx_control_owner *owner = &c->server->parts.owner;
-    bool drained = smx_flows_drained(c->server->parts.flows, c->peer.pid == getpid() ? 0 : c->peer.pid) &&
+    const struct smx_control_parts *parts = &c->server->parts;
+    const struct smx_control_owner *owner = &parts->owner;
+    bool drained = smx_flows_drained(parts->flows, c->peer.pid == getpid() ? 0 : c->peer.pid) &&
                    (!owner->drained || owner->drained(owner->ctx));
+    if (parts->peers.in_process && parts->relays) /* they end with us */
+        drained = drained && smx_loopback_drained(parts->relays);
     if (!drained && now < c->deadline)
         return false;
     answer_error(c, drained ? 0 : ETIMEDOUT);
@@ -492,8 +495,13 @@ struct smx_control_server *smx_control_new(const char *name, const struct smx_co
     server->drain.fire = drain_tick;
     server->pause.fire = resume;
     snprintf(server->name, sizeof(server->name), "%s", name);
-    server->sockets =
-        smx_sockets_new(parts->flows, parts->netif, parts->loopback, parts->datagrams.dns, on_ended, server);
+    const struct smx_sockets_parts sockets = {.flows = parts->flows,
+                                              .netif = parts->netif,
+                                              .loopback = parts->loopback,
+                                              .relays = parts->relays,
+                                              .dns = parts->datagrams.dns,
+                                              .policy = parts->policy};
+    server->sockets = smx_sockets_new(&sockets, on_ended, server);
     if (server->sockets && open_listeners(server))
         return server;
     smx_fail(fault, SMX_E_IO, "cannot open the control socket %s: %s", name,

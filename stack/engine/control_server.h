@@ -31,6 +31,8 @@ struct smx_control_parts {
     struct smx_flows *flows;
     struct smx_resolver *resolver;
     struct smx_loopback *loopback; /* NULL: programs have the kernel's */
+    struct smx_loopback *relays;   /* for what the policy sends past the tunnel; NULL: nothing */
+    struct smx_policy *policy;
     struct smx_datagram_parts datagrams;
     struct smx_peers peers;
     struct smx_control_owner owner;

@@ -1,7 +1,5 @@
 #include "stack/engine/datagram_control.h"
 
-#include "stack/engine/policy.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -48,6 +46,9 @@ static int request_bind(const struct smx_datagram_parts *parts, const struct smx
     if (!s)
         return error;
     bool repeated = smx_datagram_is_bound(s) && request->local.port == smx_datagram_local(s).port;
+    if (!repeated && is_udp(request->kind) && request->local.port &&
+        !smx_policy_bind(parts->policy, request->local.port))
+        return EACCES;
     if (!repeated)
         error = bind_socket(parts, s, request, parts->inbound);
     if (!error)
@@ -60,7 +61,7 @@ static int route(const struct smx_datagram_parts *parts, char kind, const struct
                  const struct smx_far **far)
 {
     *far = is_udp(kind) && smx_dns_service_is(to) ? &smx_dns_far : NULL;
-    int error = *far ? 0 : smx_policy_connect(to);
+    int error = *far ? 0 : smx_policy_connect(parts->policy, is_udp(kind) ? IPPROTO_UDP : IPPROTO_ICMP, to, NULL);
     bool nowhere = to->family == 6 && smx_netif_is_up(parts->netif) && !smx_netif_address(parts->netif, 6).family;
     return error ? error : !*far && nowhere ? ENETUNREACH : 0;
 }

@@ -11,6 +11,7 @@ struct smx_datagram_parts {
     struct smx_netif *netif;
     struct smx_datagrams *datagrams;
     struct smx_dns_service *dns;
+    struct smx_policy *policy;
     bool inbound; /* bound sockets take datagrams from everybody (SMX_INBOUND_TUNNEL) */
 };
 

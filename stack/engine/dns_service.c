@@ -18,7 +18,7 @@
 #include "core/base/bytes.h"
 #include "core/base/random.h"
 #include "stack/engine/dns_message.h"
-#include "stack/engine/policy.h"
+#include "stack/policy/policy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -14,7 +14,6 @@
  */
 #include "stack/engine/engine_private.h"
 
-#include "stack/engine/policy.h"
 #include "stack/log.h"
 
 #include <arpa/inet.h>
@@ -233,8 +232,7 @@ static void drain(struct smx_timer *timer, smx_ns now)
     struct smx_engine *engine = (struct smx_engine *)((char *)timer - offsetof(struct smx_engine, drain));
     bool reachable = engine->state == SMX_TUNNEL_READY || engine->state == SMX_TUNNEL_RECONNECTING;
     bool drained = (!reachable || (smx_flows_drained(engine->flows, 0) && datagrams_drained(engine))) &&
-                   (!reachable || !engine->tun || smx_tun_drained(engine->tun)) &&
-                   (!engine->loopback || smx_loopback_drained(engine->loopback));
+                   (!reachable || !engine->tun || smx_tun_drained(engine->tun)) && smx_loopback_drained(engine->relays);
     if (!drained && now < engine->drain_end) {
         smx_timer_set(engine->loop, &engine->drain, now + DRAIN_PERIOD);
         return;
@@ -306,12 +304,17 @@ static bool make_stack(struct smx_engine *engine)
                                   .writable = link_writable};
     engine->tunnel = smx_tunnel_new(engine->loop, &engine->options.config, &ops, engine);
     if (engine->tunnel && engine->options.has_tun)
-        engine->tun = smx_tun_new(engine->loop, engine->tunnel, &engine->options.config, &engine->options.tun);
+        engine->tun =
+            smx_tun_new(engine->loop, engine->tunnel, engine->policy, &engine->options.config, &engine->options.tun);
     if (engine->options.has_tun && !engine->tun)
         return false;
     engine->netif = engine->tunnel ? smx_netif_new(engine->loop, &link) : NULL;
     engine->flows = engine->netif ? smx_flows_new(engine->netif) : NULL;
     engine->resolver = engine->flows ? smx_resolver_new(engine->netif, &engine->options.config) : NULL;
+    if (engine->resolver) {
+        smx_resolver_set_policy(engine->resolver, engine->policy);
+        smx_flows_pace(engine->flows, smx_policy_limits(engine->policy).bandwidth);
+    }
     engine->dns = engine->resolver ? smx_dns_service_new(engine->loop, engine->resolver) : NULL;
     engine->datagrams = engine->dns ? smx_datagrams_new(engine->netif, engine->options.name) : NULL;
     return engine->datagrams;
@@ -320,16 +323,23 @@ static bool make_stack(struct smx_engine *engine)
 static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
 {
     const struct smx_peers peers = {.in_process = engine->options.in_process, .tree = engine->options.tree};
-    if (!engine->options.in_process)
-        engine->loopback = smx_loopback_new(engine->loop, engine->options.name, &peers);
+    engine->relays = smx_loopback_new(engine->loop, engine->options.name, &peers);
+    if (!engine->relays) {
+        smx_fail(fault, SMX_E_NOMEM, "out of memory");
+        return false;
+    }
+    engine->loopback = engine->options.in_process ? NULL : engine->relays;
     const struct smx_control_parts parts = {
         .netif = engine->netif,
         .flows = engine->flows,
         .resolver = engine->resolver,
         .loopback = engine->loopback,
+        .relays = engine->relays,
+        .policy = engine->policy,
         .datagrams = {.netif = engine->netif,
                       .datagrams = engine->datagrams,
                       .dns = engine->dns,
+                      .policy = engine->policy,
                       .inbound = engine->options.config.inbound == SMX_INBOUND_TUNNEL},
         .peers = peers,
         .owner = {.ctx = engine, .hello = on_hello, .status = on_status, .drained = datagrams_drained, .stop = on_stop},
@@ -338,19 +348,48 @@ static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
     return engine->control;
 }
 
+static void on_denied(void *ctx, const char *text)
+{
+    const struct smx_engine *engine = ctx;
+    if (engine->options.denied)
+        engine->options.denied(engine->options.ctx, text);
+    else
+        smx_warn("%s", text);
+}
+
+/* Rules that cannot be kept are no reason to go on without them. */
+static struct smx_policy *find_policy(const struct smx_engine_options *options, struct smx_fault *fault)
+{
+    struct smx_policy *policy = options->policy;
+    if (!policy && options->config.policy[0]) {
+        policy = smx_policy_load(options->config.policy, fault);
+        if (policy && smx_policy_local(policy)[0]) {
+            smx_fail(fault, SMX_E_UNSUPPORTED, "[local] in a policy file needs mixify; here it is SMOLMIX_LOCAL");
+            smx_policy_free(policy);
+            policy = NULL;
+        }
+        return policy;
+    }
+    if (!policy)
+        policy = smx_policy_new();
+    if (!policy)
+        smx_fail(fault, SMX_E_NOMEM, "out of memory");
+    return policy;
+}
+
 struct smx_engine *smx_engine_new(const struct smx_engine_options *options, struct smx_fault *fault)
 {
-    /* Rules that cannot be kept are no reason to go on without them. */
-    if (options->config.policy[0]) {
-        smx_fail(fault, SMX_E_UNSUPPORTED, "SMOLMIX_POLICY is not available in this version");
-        return NULL;
-    }
-    struct smx_engine *engine = calloc(1, sizeof(*engine));
+    struct smx_policy *policy = find_policy(options, fault);
+    struct smx_engine *engine = policy ? calloc(1, sizeof(*engine)) : NULL;
     if (!engine) {
-        smx_fail(fault, SMX_E_NOMEM, "out of memory");
+        if (policy)
+            smx_fail(fault, SMX_E_NOMEM, "out of memory");
+        smx_policy_free(policy);
         return NULL;
     }
     engine->options = *options;
+    engine->policy = policy;
+    smx_policy_on_denied(policy, on_denied, engine);
     engine->rtt_read = -STATUS_PERIOD;
     engine->stop.fd = -1;
     prepare_process(options);
@@ -383,7 +422,7 @@ void smx_engine_free(struct smx_engine *engine)
     if (!engine)
         return;
     smx_control_free(engine->control);
-    smx_loopback_free(engine->loopback);
+    smx_loopback_free(engine->relays);
     smx_datagrams_free(engine->datagrams);
     smx_dns_service_free(engine->dns);
     smx_resolver_free(engine->resolver);
@@ -399,6 +438,7 @@ void smx_engine_free(struct smx_engine *engine)
     if (engine->stop.fd >= 0)
         close(engine->stop.fd);
     smx_loop_free(engine->loop);
+    smx_policy_free(engine->policy);
     free(engine);
 }
 

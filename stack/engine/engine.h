@@ -10,6 +10,7 @@
 #include "stack/config.h"
 #include "stack/control.h"
 #include "stack/engine/tun.h"
+#include "stack/policy/policy.h"
 #include "stack/tunnel/tunnel.h"
 
 #include <sys/types.h>
@@ -23,6 +24,9 @@ struct smx_engine_options {
     bool has_tun;                    /* the packets of this device, no flows: mixify --guard netns */
     struct smx_tun_fds tun;          /* taken in any case */
     bool in_process;                 /* a thread of the program it serves (preload); tree is then that process */
+    struct smx_policy *policy;       /* taken in any case; NULL: what config.policy says, or the built-in rules */
+    /* One sentence for the user, once: the built-in rules have denied something. NULL: to the log. */
+    void (*denied)(void *ctx, const char *text);
     /* Called in the loop's thread at every change of the tunnel's state; may be NULL. */
     void (*state)(void *ctx, enum smx_tunnel_state state, const struct smx_fault *why);
     void *ctx;

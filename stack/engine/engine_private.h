@@ -18,6 +18,8 @@ struct smx_engine {
     struct smx_dns_service *dns;
     struct smx_datagrams *datagrams;
     struct smx_loopback *loopback; /* NULL inside a program: it has the kernel's */
+    struct smx_loopback *relays;   /* for what goes past the tunnel; the same, if that is there */
+    struct smx_policy *policy;
     struct smx_control_server *control;
 
     enum smx_tunnel_state state;

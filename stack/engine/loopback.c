@@ -6,6 +6,9 @@
  *   a program connects      to an address that is noted: we connect to that listener, from a socket whose name says
  * which connection it is (stack/control.h), and pump to any other: we connect to the host's loopback and pump (relay.c)
  *
+ * The same relays, from the engine's own sockets, carry what a policy sends past the tunnel (`direct`); no such relay
+ * exists without a rule of the user's that names its place.
+ *
  * So programs of the tree reach each other and the services of this machine. The other direction does not exist: a
  * listener in the tree has no port on the host.
  *
@@ -19,7 +22,6 @@
 
 #include "core/base/encoding.h"
 #include "core/base/random.h"
-#include "stack/engine/policy.h"
 #include "stack/engine/relay.h"
 
 #include <errno.h>
@@ -280,7 +282,7 @@ static void connected(struct smx_relay *r)
     smx_pump_start(&r->pump, r->loopback->loop, r->start.fd, far);
 }
 
-/* --- to the host -------------------------------------------------------------------------------------------------- */
+/* --- to the host, and past the tunnel -------------------------------------------------------------------------------------------------- */
 
 static socklen_t socket_address(struct sockaddr_storage *out, const struct smx_control_addr *a)
 {
@@ -305,6 +307,10 @@ static void read_local(struct smx_relay *r)
     socklen_t len = sizeof(name);
     if (getsockname(r->far, (struct sockaddr *)&name, &len))
         return;
+    if (r->start.direct && name.ss_family == AF_INET)
+        memcpy(r->local.ip, &((const struct sockaddr_in *)&name)->sin_addr, 4);
+    else if (r->start.direct)
+        memcpy(r->local.ip, &((const struct sockaddr_in6 *)&name)->sin6_addr, 16);
     /* the ports are at the same place in both families */
     r->local.port = ntohs(((const struct sockaddr_in *)&name)->sin_port);
 }
@@ -444,14 +450,14 @@ struct smx_relay *smx_relay_open(struct smx_loopback *lb, const struct smx_relay
     r->loopback = lb;
     r->start = *start;
     r->far = -1;
-    r->local = is_any(&start->local) ? smx_loopback_own(start->to.family) : start->local;
+    r->local = is_any(&start->local) && !start->direct ? smx_loopback_own(start->to.family) : start->local;
     r->local.port = start->local.port;
     r->next = lb->relays;
     if (r->next)
         r->next->prev = r;
     lb->relays = r;
     lb->relays_n++;
-    const struct listener *l = find_alive(lb, &start->to);
+    const struct listener *l = start->direct ? NULL : find_alive(lb, &start->to);
     *error = l ? connect_program(r, l) : connect_host(r);
     if (!*error)
         return r;
@@ -463,6 +469,11 @@ struct smx_relay *smx_relay_open(struct smx_loopback *lb, const struct smx_relay
 void smx_relay_forget(struct smx_relay *r)
 {
     r->start.ops = NULL;
+}
+
+void smx_relay_abort(struct smx_relay *r, int error)
+{
+    end(r, error);
 }
 
 void smx_relay_resets(struct smx_relay *r, bool accepted, bool on)

@@ -31,6 +31,7 @@ int smx_loopback_listen(struct smx_loopback *loopback, const uint8_t id[static S
 
 struct smx_relay_start {
     struct smx_control_addr to, local; /* local.port: what the program has bound, 0: none */
+    bool direct;                       /* to another host, past the tunnel, because the policy says so */
     int fd;                            /* the engine's end of the program's socket, non-blocking; taken on success */
     size_t filler;
     const struct smx_flow_ops *ops; /* as of a flow */
@@ -44,6 +45,8 @@ int smx_loopback_may_connect(struct smx_loopback *loopback, const struct smx_con
 struct smx_relay *smx_relay_open(struct smx_loopback *loopback, const struct smx_relay_start *start, int *error);
 /* No callbacks any more. The relay goes on by itself. */
 void smx_relay_forget(struct smx_relay *relay);
+/* The attempt has taken too long: as if it had failed with this error. */
+void smx_relay_abort(struct smx_relay *relay, int error);
 /* Closing this end, the one that connected or the one that accepted, is a reset. */
 void smx_relay_resets(struct smx_relay *relay, bool accepted, bool on);
 struct smx_control_addr smx_relay_local(const struct smx_relay *relay);

@@ -16,8 +16,8 @@
 #include "stack/engine/resolver.h"
 
 #include "core/base/random.h"
+#include "stack/engine/dns_learn.h"
 #include "stack/engine/dns_socket.h"
-#include "stack/engine/policy.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -61,6 +61,7 @@ struct smx_lookup {
 struct smx_resolver {
     struct smx_netif *netif;
     struct smx_loop *loop;
+    struct smx_policy *policy;
     ares_channel channel;
     struct smx_dns_sockets *sockets;
     struct smx_timer timer; /* c-ares' next timeout */
@@ -129,7 +130,8 @@ static void take_answer(struct smx_lookup *l, const struct question *q)
     l->error = worse(l->error, a->error);
     if (a->error)
         return;
-    if (q->type == SMX_DNS_A) /* IPv4 first */
+    smx_dns_learn_answer(l->resolver->policy, q->name, a); /* each time: it may have been forgotten there */
+    if (q->type == SMX_DNS_A)                              /* IPv4 first */
         memmove(l->addrs + n, l->addrs, l->n * sizeof(l->addrs[0]));
     memcpy(q->type == SMX_DNS_A ? l->addrs : l->addrs + l->n, a->addrs, n * sizeof(l->addrs[0]));
     l->n += n;
@@ -363,6 +365,11 @@ static struct smx_lookup *look_up(struct smx_resolver *resolver, const char *nam
 
 /* --- what callers ask --------------------------------------------------------------------------------------------- */
 
+static bool is_denied(const struct smx_resolver *resolver, const char *name)
+{
+    return resolver->policy && smx_policy_name_denied(resolver->policy, name);
+}
+
 static struct smx_lookup *answer_loopback(const char *name, uint8_t family, smx_answer_fn *fn, void *ctx)
 {
     const struct smx_control_addr both[2] = {{.family = 4, .ip = {127, 0, 0, 1}}, {.family = 6, .ip = {[15] = 1}}};
@@ -397,6 +404,8 @@ struct smx_lookup *smx_resolve(struct smx_resolver *resolver, const char *name, 
     case SMX_DNS_ASK:
         break;
     }
+    if (is_denied(resolver, text))
+        return answer_now(fn, ctx, EAI_NONAME);
     return look_up(resolver, text, family == 6 ? types + 1 : types, family ? 1 : 2, fn, ctx);
 }
 
@@ -423,6 +432,7 @@ static void raw_answered(void *arg, int status, int timeouts, unsigned char *mes
     (void)timeouts;
     struct smx_answer answer = {.error = status_error(status), .name = ""};
     if (!answer.error) {
+        smx_dns_learn(l->resolver->policy, message, (size_t)len);
         answer.raw = message;
         answer.raw_len = (size_t)len;
     }
@@ -437,7 +447,7 @@ struct smx_lookup *smx_resolve_raw(struct smx_resolver *resolver, const uint8_t 
     uint8_t denied[SMX_CONTROL_DATA_MAX];
     if (len > sizeof(denied) || !smx_dns_question(name, query, len))
         return answer_now(fn, ctx, EAI_FAIL);
-    if (name[0] && smx_dns_classify(text, name) != SMX_DNS_ASK) {
+    if (name[0] && (smx_dns_classify(text, name) != SMX_DNS_ASK || is_denied(resolver, text))) {
         memcpy(denied, query, len);
         smx_dns_deny(denied);
         fn(ctx, &(struct smx_answer){.name = "", .raw = denied, .raw_len = len});
@@ -553,6 +563,11 @@ struct smx_resolver *smx_resolver_new(struct smx_netif *netif, const struct smx_
         return resolver;
     smx_resolver_free(resolver);
     return NULL;
+}
+
+void smx_resolver_set_policy(struct smx_resolver *resolver, struct smx_policy *policy)
+{
+    resolver->policy = policy;
 }
 
 void smx_resolver_free(struct smx_resolver *resolver)

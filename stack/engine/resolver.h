@@ -6,6 +6,7 @@
 
 #include "stack/config.h"
 #include "stack/engine/dns_message.h"
+#include "stack/policy/policy.h"
 #include "stack/tcpip/netif.h"
 
 #define SMX_RESOLVER_CACHE_MAX   1024
@@ -29,6 +30,8 @@ struct smx_lookup;
 
 /* dns: the resolvers to ask. NULL: out of memory. */
 struct smx_resolver *smx_resolver_new(struct smx_netif *netif, const struct smx_config *config);
+/* Names that it denies are not asked for, and it learns what names were answered with. NULL: as if there were none. */
+void smx_resolver_set_policy(struct smx_resolver *resolver, struct smx_policy *policy);
 /* Every waiting lookup is answered with EAI_AGAIN. */
 void smx_resolver_free(struct smx_resolver *resolver);
 

@@ -7,13 +7,14 @@
  * and ARMED says how much filler it holds; with both, a flow starts. CONNECTED   the flow is established CLOSED      it
  * was, and is over; FAILED: it never was. `error` waits to be asked for.
  *
+ * Where it may go the policy says: through the tunnel, or past it (direct), by a relay as on loopback. Of these both
+ * together there are at most as many at a time as the policy allows, and an attempt takes no longer than it allows.
+ *
  * Programs do not tell when they close a socket that has no connection, so records of the other states are only kept
  * in a list of SMX_SOCKETS_IDLE_MAX, oldest out. An id is 64 random bits made by the program's own process; who
  * knows it holds the descriptor.
  */
 #include "stack/engine/sockets.h"
-
-#include "stack/engine/policy.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -38,20 +39,25 @@ struct record {
     struct smx_control_addr to, local;
     struct smx_flow_options options;
     struct smx_flow *flow;
-    struct smx_relay *relay;    /* instead of a flow, on loopback */
+    struct smx_relay *relay;    /* instead of a flow, on loopback and past the tunnel */
     struct smx_dns_stream *dns; /* instead of a flow, to a name server of this machine */
     struct record *accepted;    /* the relay's other end, in a program too; for that one: the end that connected */
     int fd;                     /* the data connection until a flow owns it */
     bool armed;
+    bool direct;  /* past the tunnel */
+    bool counted; /* among the connections */
     size_t filler;
-    struct smx_timer timer; /* OPEN without ARMED */
+    struct smx_timer timer; /* OPEN without ARMED; then an attempt that takes too long */
 };
 
 struct smx_sockets {
     struct smx_flows *flows;
     struct smx_netif *netif;
-    struct smx_loopback *loopback;
+    struct smx_loopback *loopback, *relays;
     struct smx_dns_service *dns;
+    struct smx_policy *policy;
+    struct smx_policy_limits limits;
+    unsigned connections;
     struct smx_loop *loop;
     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]);
     void *ctx;
@@ -86,10 +92,21 @@ static void leave_idle(struct record *r)
     *(r->idle_next ? &r->idle_next->idle_prev : &sockets->idle_last) = r->idle_prev;
 }
 
+/* As a connection, or attempt at one, for the limit. */
+static void count(struct record *r, bool on)
+{
+    if (on && !r->counted)
+        r->sockets->connections++;
+    if (!on && r->counted)
+        r->sockets->connections--;
+    r->counted = on;
+}
+
 static void forget(struct record *r)
 {
     struct record **at = bucket_of(r->sockets, r->id);
     leave_idle(r);
+    count(r, false);
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
@@ -131,7 +148,8 @@ static void end(struct record *r, enum smx_socket_state state, int error)
     r->flow = NULL;
     r->relay = NULL;
     r->dns = NULL;
-    r->armed = false;
+    r->armed = r->direct = false;
+    count(r, false);
     r->state = state;
     r->error = error;
     enter_idle(r);
@@ -169,7 +187,7 @@ static bool port_taken(struct smx_sockets *sockets, const struct record *except,
 {
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct record *r = sockets->bucket[i]; r; r = r->next)
-            if (r != except && r->local.port == port && !smx_loopback_is(&r->local) &&
+            if (r != except && r->local.port == port && !smx_loopback_is(&r->local) && !r->direct &&
                 (r->state == SMX_SOCKET_CONNECTING || r->state == SMX_SOCKET_CONNECTED))
                 return true;
     return false;
@@ -225,6 +243,8 @@ int smx_socket_bind(struct smx_sockets *sockets, const struct smx_control_reques
     bool repeated = r->local.port && request->local.port == r->local.port;
     if (r->state != SMX_SOCKET_NEW || (r->local.port && !repeated))
         return EINVAL;
+    if (local.port && !smx_policy_bind(sockets->policy, local.port))
+        return EACCES;
     int error = choose_local(sockets, r, &local);
     if (error)
         return error;
@@ -244,6 +264,8 @@ int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_requ
     if (r->state != SMX_SOCKET_NEW && r->state != SMX_SOCKET_LISTENING)
         return EINVAL;
     int error = local.port ? 0 : choose_local(sockets, r, &local);
+    if (!error && !smx_policy_bind(sockets->policy, local.port)) /* any port, as bind gave it, is for connecting */
+        error = EACCES;
     if (!error)
         error = smx_loopback_listen(sockets->loopback, r->id, request->arg & SMX_LISTEN_IPV6 ? 'T' : 't',
                                     request->arg & SMX_LISTEN_IPV6_ONLY, &local);
@@ -259,6 +281,7 @@ int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_requ
 static void on_connected(void *ctx)
 {
     struct record *r = ctx;
+    smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
     r->state = SMX_SOCKET_CONNECTED;
     if (!r->dns)
         r->local = r->relay ? smx_relay_local(r->relay) : smx_flow_local(r->flow);
@@ -293,12 +316,13 @@ static bool start_relay(struct record *r, int *error)
 {
     struct smx_relay_start start = {.to = r->to,
                                     .local = r->local,
+                                    .direct = r->direct,
                                     .fd = r->fd,
                                     .filler = r->filler,
                                     .ops = &flow_ops,
                                     .accepted = on_accepted,
                                     .ctx = r};
-    r->relay = smx_relay_open(r->sockets->loopback, &start, error);
+    r->relay = smx_relay_open(r->direct ? r->sockets->relays : r->sockets->loopback, &start, error);
     if (!r->relay)
         return false;
     r->fd = -1;
@@ -334,33 +358,74 @@ static bool start_flow(struct record *r, int *error)
     return flow;
 }
 
+/* The tunnel's own waiting does not count. */
+static void too_late(struct smx_timer *timer, smx_ns now)
+{
+    struct record *r = (struct record *)((char *)timer - offsetof(struct record, timer));
+    if (r->flow && !smx_netif_is_up(r->sockets->netif))
+        smx_timer_set(r->sockets->loop, timer, now + r->sockets->limits.connection_timeout);
+    else if (r->flow)
+        smx_flow_abort(r->flow, ETIMEDOUT);
+    else if (r->relay)
+        smx_relay_abort(r->relay, ETIMEDOUT);
+}
+
+static void limit_attempt(struct record *r)
+{
+    smx_ns limit = r->sockets->limits.connection_timeout;
+    if (!limit || !r->counted || r->state != SMX_SOCKET_CONNECTING)
+        return;
+    r->timer.fire = too_late;
+    smx_timer_set(r->sockets->loop, &r->timer, smx_loop_now(r->sockets->loop) + limit);
+}
+
 static void start_when_ready(struct record *r)
 {
     int fd = r->fd, error;
     if (fd < 0 || !r->armed)
         return;
     smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
-    bool started = smx_dns_service_is(&r->to)        ? start_dns(r, &error)
-                   : is_loopback(r->sockets, &r->to) ? start_relay(r, &error)
-                                                     : start_flow(r, &error);
-    if (!started)
+    bool relayed = r->direct || is_loopback(r->sockets, &r->to);
+    bool started = !r->direct && smx_dns_service_is(&r->to) ? start_dns(r, &error)
+                   : relayed                                ? start_relay(r, &error)
+                                                            : start_flow(r, &error);
+    if (started)
+        limit_attempt(r);
+    else
         end(r, SMX_SOCKET_FAILED, error);
+}
+
+static int route_loopback(struct smx_sockets *sockets, const struct smx_control_addr *to,
+                          struct smx_control_addr *local)
+{
+    if (!local->family || is_any(local))
+        memcpy(local->ip, smx_loopback_own(to->family).ip, sizeof(local->ip));
+    local->family = to->family;
+    if (smx_dns_service_is(to))
+        return 0;
+    int error = smx_policy_loopback(sockets->policy, IPPROTO_TCP, to);
+    return error ? error : smx_loopback_may_connect(sockets->loopback, to);
 }
 
 /* Where the socket may go, and from which address. */
 static int route(struct smx_sockets *sockets, const struct record *r, const struct smx_control_addr *to,
-                 struct smx_control_addr *local)
+                 struct smx_control_addr *local, bool *direct)
 {
+    *direct = false;
     if (!local->port)
         *local = r->local; /* of BIND */
     bool dns = smx_dns_service_is(to);
-    if (dns ? smx_loopback_is(to) : is_loopback(sockets, to)) {
-        if (!local->family || is_any(local))
-            memcpy(local->ip, smx_loopback_own(to->family).ip, sizeof(local->ip));
-        local->family = to->family;
-        return dns ? 0 : smx_loopback_may_connect(sockets->loopback, to);
+    if (dns ? smx_loopback_is(to) : is_loopback(sockets, to))
+        return route_loopback(sockets, to, local);
+    if (is_loopback(sockets, local))
+        return EINVAL;
+    if (!to->port)
+        return ECONNREFUSED;
+    int error = dns ? 0 : smx_policy_connect(sockets->policy, IPPROTO_TCP, to, sockets->relays ? direct : NULL);
+    if (!error && *direct) { /* from whatever address the kernel has for it */
+        *local = (struct smx_control_addr){.family = to->family, .port = local->port};
+        return 0;
     }
-    int error = is_loopback(sockets, local) ? EINVAL : !to->port ? ECONNREFUSED : dns ? 0 : smx_policy_connect(to);
     bool nowhere = to->family == 6 && smx_netif_is_up(sockets->netif) && !smx_netif_address(sockets->netif, 6).family;
     if (!error && !dns && nowhere)
         error = ENETUNREACH;
@@ -388,10 +453,16 @@ int smx_socket_open(struct smx_sockets *sockets, const struct smx_control_reques
         return EALREADY;
     smx_addr_unmap(&to);
     smx_addr_unmap(&local);
-    int error = route(sockets, r, &to, &local);
+    bool direct, counted = !is_loopback(sockets, &to) && !smx_dns_service_is(&to);
+    int error = route(sockets, r, &to, &local, &direct);
+    if (!error && counted && sockets->limits.max_connections && sockets->connections >= sockets->limits.max_connections)
+        error = EMFILE; /* as beyond SMX_FLOWS_MAX */
     if (error)
         return error;
     leave_idle(r);
+    count(r, counted);
+    r->direct = direct;
+    r->timer.fire = never_armed;
     r->to = to;
     r->local = local;
     r->pid = pid;
@@ -593,18 +664,20 @@ int smx_socket_getopt(struct smx_sockets *sockets, const struct smx_control_requ
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
-                                    struct smx_dns_service *dns,
+struct smx_sockets *smx_sockets_new(const struct smx_sockets_parts *parts,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx)
 {
     struct smx_sockets *sockets = calloc(1, sizeof(*sockets));
     if (!sockets)
         return NULL;
-    sockets->flows = flows;
-    sockets->netif = netif;
-    sockets->loopback = loopback;
-    sockets->dns = dns;
-    sockets->loop = smx_netif_loop(netif);
+    sockets->flows = parts->flows;
+    sockets->netif = parts->netif;
+    sockets->loopback = parts->loopback;
+    sockets->relays = parts->relays;
+    sockets->dns = parts->dns;
+    sockets->policy = parts->policy;
+    sockets->limits = smx_policy_limits(parts->policy);
+    sockets->loop = smx_netif_loop(parts->netif);
     sockets->ended = ended;
     sockets->ctx = ctx;
     return sockets;

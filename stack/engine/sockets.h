@@ -7,6 +7,7 @@
 #include "stack/engine/dns_service.h"
 #include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
+#include "stack/policy/policy.h"
 #include "stack/tcpip/flow.h"
 
 #define SMX_SOCKETS_IDLE_MAX 8192           /* records without a connection; the oldest go first */
@@ -14,10 +15,17 @@
 
 struct smx_sockets;
 
-/* loopback: NULL when programs have the kernel's. ended: a connection attempt or a connection is over, the record says
- * how. */
-struct smx_sockets *smx_sockets_new(struct smx_flows *flows, struct smx_netif *netif, struct smx_loopback *loopback,
-                                    struct smx_dns_service *dns,
+struct smx_sockets_parts {
+    struct smx_flows *flows;
+    struct smx_netif *netif;
+    struct smx_loopback *loopback; /* NULL: programs have the kernel's */
+    struct smx_loopback *relays;   /* for what goes past the tunnel; NULL: nothing may */
+    struct smx_dns_service *dns;
+    struct smx_policy *policy;
+};
+
+/* ended: a connection attempt or a connection is over, the record says how. */
+struct smx_sockets *smx_sockets_new(const struct smx_sockets_parts *parts,
                                     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]), void *ctx);
 void smx_sockets_free(struct smx_sockets *sockets);
 

@@ -5,7 +5,8 @@
  * stay in the device's short queue, and when that is full the kernel's TCP hears of it (stack/tun/netlink.c). So what
  * waits, waits in the sockets of the programs, and nothing here can grow. Each packet is checked: our source address,
  * unicast, TCP, UDP or ICMP, and a destination that the policy allows; a denied one is answered with an ICMP error, so
- * that programs fail at once. The resolvers that the user named are always allowed to be asked, wherever they are.
+ * that programs fail at once. The resolvers that the user named are always allowed to be asked, wherever they are; their
+ * answers tell the policy which names an address has.
  *
  * Up: packets to our address are written into the device. The reorder hold below (core/ipr/reorder.c) has put each
  * flow's segments in order. With --inbound loopback or deny nobody outside may begin: a TCP segment that asks for a
@@ -20,7 +21,7 @@
  */
 #include "stack/engine/tun.h"
 
-#include "stack/engine/policy.h"
+#include "stack/engine/dns_learn.h"
 #include "stack/log.h"
 #include "stack/tcpip/netif.h"
 #include "stack/tun/netlink.h"
@@ -39,6 +40,8 @@
 #define DEMAND_MIN    ((size_t)96 * 1380) /* what a server may send at once (RWND_FIRST of stack/tun/netlink.c) */
 #define MTU_MIN       1280                /* what IPv6 needs */
 #define PORT_DNS      53
+#define UDP_HEADER    8
+#define IPV6_HEADER   40
 #define PORTS         65536
 
 struct smx_tun {
@@ -46,6 +49,7 @@ struct smx_tun {
     int route, diag;
     struct smx_loop *loop;
     struct smx_tunnel *tunnel;
+    struct smx_policy *policy;
     struct smx_config config;
     struct smx_tun_network network;
     bool up;
@@ -83,7 +87,7 @@ static void send_up(struct smx_tun *tun, const uint8_t *packet, size_t len)
     struct smx_tun_packet parsed;
     if (!smx_tun_outgoing(&tun->network.own, packet, len, &parsed))
         return;
-    if (smx_policy_connect(&parsed.remote) && !is_resolver(tun, &parsed.remote)) {
+    if (smx_policy_connect(tun->policy, parsed.protocol, &parsed.remote, NULL) && !is_resolver(tun, &parsed.remote)) {
         deny(tun, &parsed, packet, len);
         return;
     }
@@ -147,12 +151,21 @@ static bool is_wanted(const struct smx_tun *tun, const struct smx_tun_packet *pa
     return parsed->protocol == IPPROTO_UDP && tun->asked[parsed->local_port / 8] & 1u << parsed->local_port % 8;
 }
 
+/* Names that programs learn, the policy learns: plain answers over UDP. */
+static void learn(struct smx_tun *tun, const struct smx_tun_packet *parsed, const uint8_t *packet, size_t len)
+{
+    size_t head = UDP_HEADER + (packet[0] >> 4 == 6 ? IPV6_HEADER : 4u * (packet[0] & 15u));
+    if (parsed->protocol == IPPROTO_UDP && is_resolver(tun, &parsed->remote) && len > head)
+        smx_dns_learn(tun->policy, packet + head, len - head);
+}
+
 void smx_tun_input(struct smx_tun *tun, const uint8_t *packet, size_t len)
 {
     struct smx_tun_packet parsed;
     if (!tun->up || len > SMX_IP_PACKET_MAX || !smx_tun_incoming(&tun->network.own, packet, len, &parsed) ||
         !is_wanted(tun, &parsed))
         return;
+    learn(tun, &parsed, packet, len);
     tun->received += len;
     if (!tun->demand.armed)
         smx_timer_set(tun->loop, &tun->demand, smx_loop_now(tun->loop) + DEMAND_PERIOD);
@@ -221,8 +234,8 @@ bool smx_tun_drained(struct smx_tun *tun)
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-struct smx_tun *smx_tun_new(struct smx_loop *loop, struct smx_tunnel *tunnel, const struct smx_config *config,
-                            const struct smx_tun_fds *fds)
+struct smx_tun *smx_tun_new(struct smx_loop *loop, struct smx_tunnel *tunnel, struct smx_policy *policy,
+                            const struct smx_config *config, const struct smx_tun_fds *fds)
 {
     struct smx_tun *tun = calloc(1, sizeof(*tun));
     if (!tun) {
@@ -233,6 +246,7 @@ struct smx_tun *smx_tun_new(struct smx_loop *loop, struct smx_tunnel *tunnel, co
     }
     tun->loop = loop;
     tun->tunnel = tunnel;
+    tun->policy = policy;
     tun->config = *config;
     tun->route = fds->route;
     tun->diag = fds->diag;

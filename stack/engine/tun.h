@@ -7,6 +7,7 @@
 
 #include "stack/config.h"
 #include "stack/control.h"
+#include "stack/policy/policy.h"
 #include "stack/tunnel/tunnel.h"
 
 /* Descriptors from inside the namespace: the device, NETLINK_ROUTE, NETLINK_SOCK_DIAG. */
@@ -16,8 +17,8 @@ struct smx_tun_fds {
 
 struct smx_tun;
 /* Takes the descriptors in any case. NULL: out of memory. */
-struct smx_tun *smx_tun_new(struct smx_loop *loop, struct smx_tunnel *tunnel, const struct smx_config *config,
-                            const struct smx_tun_fds *fds);
+struct smx_tun *smx_tun_new(struct smx_loop *loop, struct smx_tunnel *tunnel, struct smx_policy *policy,
+                            const struct smx_config *config, const struct smx_tun_fds *fds);
 void smx_tun_free(struct smx_tun *tun);
 
 /* The tunnel is ready: addresses, routes, go. `moved`: it is another connection of the exit's, what was open is dead. */

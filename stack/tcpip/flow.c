@@ -24,6 +24,10 @@
  * with RST, as Linux does. SO_LINGER {1, 0} resets at once. A program that closes with unread data gets the same:
  * Linux would discard what it wrote and reset, but over a mixnet far more of it would still be on its way.
  *
+ * A limit of the bandwidth (smx_flows_pace) is kept where bytes pass between program and lwIP: down, what may not move
+ * yet waits in the queue, whose window closes, so the peer sends as fast as the limit allows and its packets are
+ * acknowledged at once; up, the program is not read.
+ *
  * When the link is full, lwIP keeps its segments; writable() polls the flows in turn, beginning after the one that met
  * the full link, so a bulk flow cannot keep the others from sending.
  */
@@ -161,6 +165,7 @@ static void wait_writable(struct smx_flow *flow, bool wanted)
 static void delivered(struct smx_flow *flow, size_t len)
 {
     flow->flows->stats.bytes_down += len;
+    smx_pace_spend(&flow->flows->pace, len);
     smx_window_consumed(flow, len);
 }
 
@@ -177,6 +182,10 @@ static void drain_down(struct smx_flow *flow)
 {
     while (flow->queue) {
         struct chunk *c = flow->queue;
+        if (!smx_flows_may_move(flow)) {
+            wait_writable(flow, false);
+            return;
+        }
         ssize_t n = send(flow->fd, c->data + c->at, c->len - c->at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)) {
             wait_writable(flow, true);
@@ -270,7 +279,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
         kill_flow(flow, 0, true);
         return ERR_ABRT;
     }
-    size_t sent = flow->queue || flow->deaf ? 0 : send_now(flow, p);
+    size_t sent = flow->queue || flow->deaf || !smx_flows_may_move(flow) ? 0 : send_now(flow, p);
     if (sent < p->tot_len && !flow->deaf && !enqueue(flow, p, sent)) {
         pbuf_free(p);
         kill_flow(flow, ENOBUFS, true);
@@ -281,7 +290,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     pbuf_free(p);
     if (sent)
         delivered(flow, sent);
-    if (flow->queue)
+    if (flow->queue && !flow->paced)
         wait_writable(flow, true);
     return result(flow);
 }
@@ -333,6 +342,7 @@ static bool write_up(struct smx_flow *flow, const uint8_t *data, size_t len, boo
         return false;
     }
     flow->flows->stats.bytes_up += len - skip;
+    smx_pace_spend(&flow->flows->pace, len - skip);
     return true;
 }
 
@@ -342,8 +352,8 @@ static void pump_up(struct smx_flow *flow)
     bool wrote = false, more = true;
     for (unsigned i = 0; (i < READS_PER_TURN || flow->gone) && more && !flow->up_done; i++) {
         size_t room = upload_room(flow);
-        if (!room) {
-            wait_readable(flow, false); /* on_sent turns it on again */
+        if (!room || !smx_flows_may_move(flow)) {
+            wait_readable(flow, false); /* on_sent or smx_flow_resume turns it on again */
             break;
         }
         ssize_t n = recv(flow->fd, data, room, MSG_DONTWAIT);
@@ -569,6 +579,11 @@ void smx_flow_forget(struct smx_flow *flow)
     flow->ops = NULL;
 }
 
+void smx_flow_abort(struct smx_flow *flow, int error)
+{
+    kill_flow(flow, error, true);
+}
+
 struct smx_control_addr smx_flow_local(const struct smx_flow *flow)
 {
     return flow->local;
@@ -599,6 +614,16 @@ void smx_flow_wait_again(struct smx_flow *flow)
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset)
 {
     kill_flow(flow, error, reset);
+}
+
+void smx_flow_resume(struct smx_flow *flow)
+{
+    if (flow->state == FLOW_OPEN && flow->fd >= 0 && flow->queue)
+        drain_down(flow);
+    if (flow->state == FLOW_OPEN && !flow->up_done)
+        pump_up(flow);
+    if (flow->state == FLOW_OPEN && !flow->up_done && !flow->paced && upload_room(flow))
+        wait_readable(flow, true);
 }
 
 /* Time passes: the limits of each state. */

@@ -42,6 +42,8 @@ struct tcp_pcb;
 struct smx_flows *smx_flows_new(struct smx_netif *netif);
 /* Resets whatever is left. */
 void smx_flows_free(struct smx_flows *flows);
+/* All flows together move at most that many bytes per second, both ways; 0: no limit. */
+void smx_flows_pace(struct smx_flows *flows, uint64_t rate);
 
 struct smx_flow_start {
     struct smx_control_addr to, local; /* local.port is used; another is taken when it is in use towards `to` */
@@ -56,6 +58,8 @@ struct smx_flow_start {
 struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_start *start, int *error);
 /* The owner is not interested any more: no callbacks. The flow goes on by itself. */
 void smx_flow_forget(struct smx_flow *flow);
+/* Resets it; the owner's `closed` is called with this error. */
+void smx_flow_abort(struct smx_flow *flow, int error);
 
 struct smx_control_addr smx_flow_local(const struct smx_flow *flow);
 void smx_flow_set_options(struct smx_flow *flow, const struct smx_flow_options *options);

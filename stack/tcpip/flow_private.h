@@ -3,6 +3,7 @@
 #define SMX_TCPIP_FLOW_PRIVATE_H
 
 #include "stack/tcpip/flow.h"
+#include "stack/tcpip/pace.h"
 
 #include "lwip/priv/tcp_priv.h"
 
@@ -25,6 +26,7 @@ struct smx_flow {
     struct smx_source source;
     int fd; /* -1: closed */
     size_t filler;
+    bool paced;     /* waits for its share of the bandwidth */
     bool gone;      /* nobody holds the program's end any more */
     bool deaf;      /* the program does not read any more */
     bool up_done;   /* its FIN is queued in lwIP */
@@ -48,6 +50,9 @@ struct smx_flows {
     struct smx_loop *loop;
     struct smx_flow *first, *last;
     struct smx_flow *turn; /* whose turn it is to send first */
+    struct smx_pace pace;
+    struct smx_timer pace_timer;
+    struct smx_flow *pace_turn; /* who may move first when there is bandwidth again */
     struct smx_timer reaper;
     struct smx_flows_stats stats;
 };
@@ -60,7 +65,10 @@ void smx_flow_tick(struct smx_flow *flow, smx_ns now);
 bool smx_flow_output(struct smx_flow *flow);
 void smx_flow_leave(struct smx_flow *flow);
 
+void smx_flow_resume(struct smx_flow *flow);
+
 /* flows.c */
+bool smx_flows_may_move(struct smx_flow *flow);
 void smx_flows_add(struct smx_flows *flows, struct smx_flow *flow);
 
 /* window.c */

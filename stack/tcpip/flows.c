@@ -26,6 +26,8 @@ static void unlink_flow(struct smx_flows *flows, struct smx_flow *flow)
 {
     if (flows->turn == flow)
         flows->turn = flow->next;
+    if (flows->pace_turn == flow)
+        flows->pace_turn = flow->next;
     if (flow->prev)
         flow->prev->next = flow->next;
     else
@@ -85,6 +87,47 @@ static void on_writable(void *ctx)
         flow = flow->next ? flow->next : flows->first;
     }
     tcp_txnow(); /* connections that are no flows: the resolver's */
+}
+
+/* --- bandwidth ---------------------------------------------------------------------------------------------------- */
+
+/* False: smx_flow_resume comes when it may. */
+bool smx_flows_may_move(struct smx_flow *flow)
+{
+    struct smx_flows *flows = flow->flows;
+    if (!flows->pace.rate || smx_pace_may(&flows->pace, smx_loop_now(flows->loop)))
+        return true;
+    flow->paced = true;
+    if (!flows->pace_timer.armed)
+        smx_timer_set(flows->loop, &flows->pace_timer, smx_pace_next(&flows->pace));
+    return false;
+}
+
+/* As on_writable: in turn, until nothing may move any more. */
+static void on_pace(struct smx_timer *timer, smx_ns now)
+{
+    struct smx_flows *flows = (struct smx_flows *)((char *)timer - offsetof(struct smx_flows, pace_timer));
+    struct smx_flow *flow = flows->pace_turn ? flows->pace_turn : flows->first;
+    bool waits = false;
+    for (unsigned n = flows->stats.flows; n && flow; n--, flow = flow->next ? flow->next : flows->first) {
+        if (!flow->paced)
+            continue;
+        if (!smx_pace_may(&flows->pace, now)) {
+            flows->pace_turn = flow;
+            waits = true;
+            break;
+        }
+        flow->paced = false;
+        smx_flow_resume(flow);
+        waits |= flow->paced;
+    }
+    if (waits && !timer->armed)
+        smx_timer_set(flows->loop, timer, smx_pace_next(&flows->pace));
+}
+
+void smx_flows_pace(struct smx_flows *flows, uint64_t rate)
+{
+    smx_pace_start(&flows->pace, rate, smx_loop_now(flows->loop));
 }
 
 /* --- from the tunnel ---------------------------------------------------------------------------------------------- */
@@ -157,6 +200,7 @@ struct smx_flows *smx_flows_new(struct smx_netif *netif)
     flows->netif = netif;
     flows->loop = smx_netif_loop(netif);
     flows->reaper.fire = reap;
+    flows->pace_timer.fire = on_pace;
     smx_netif_listen(netif, &ops, flows);
     return flows;
 }
@@ -168,6 +212,7 @@ void smx_flows_free(struct smx_flows *flows)
     smx_flows_fail(flows, ENETDOWN, true);
     reap(&flows->reaper, 0);
     smx_timer_set(flows->loop, &flows->reaper, SMX_NEVER);
+    smx_timer_set(flows->loop, &flows->pace_timer, SMX_NEVER);
     smx_netif_listen(flows->netif, NULL, flows);
     free(flows);
 }

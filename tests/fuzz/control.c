@@ -74,10 +74,12 @@ static void start(void)
     parts.netif = smx_netif_new(loop, &link);
     parts.flows = smx_flows_new(parts.netif);
     parts.resolver = smx_resolver_new(parts.netif, &config);
+    parts.policy = smx_policy_new();
     snprintf(name, sizeof(name), "smolmix-fuzz%d", (int)getpid());
     parts.datagrams = (struct smx_datagram_parts){.netif = parts.netif,
                                                   .datagrams = smx_datagrams_new(parts.netif, name),
-                                                  .dns = smx_dns_service_new(loop, parts.resolver)};
+                                                  .dns = smx_dns_service_new(loop, parts.resolver),
+                                                  .policy = parts.policy};
     parts.peers.in_process = true;
     parts.owner = (struct smx_control_owner){.hello = on_hello, .status = on_status, .stop = on_stop};
     server = smx_control_new(name, &parts, &fault);

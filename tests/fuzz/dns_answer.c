@@ -1,5 +1,5 @@
-/* Answers of name servers (any of three types) and queries of programs. */
-#include "stack/engine/dns_message.h"
+/* Answers of name servers (any of three types), what a policy learns of them, and queries of programs. */
+#include "stack/engine/dns_learn.h"
 
 #include <netdb.h>
 #include <stdlib.h>
@@ -18,6 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (answer.n > SMX_CONTROL_ADDRS_MAX || (answer.error && answer.n) || strlen(answer.name) >= SMX_DNS_NAME_MAX)
             abort();
     }
+    static struct smx_policy *policy;
+    if (!policy)
+        policy = smx_policy_read("network.deny = ['*.com']", 24, "fuzz", NULL);
+    smx_dns_learn(policy, data, size);
     if (!smx_dns_question(name, data, size))
         return 0;
     /* A name that may be asked can be asked. */

@@ -68,6 +68,7 @@ static void open_world(bool in_process, pid_t tree)
     netpeer_join(peer, parts.netif);
     parts.flows = smx_flows_new(parts.netif);
     parts.resolver = smx_resolver_new(parts.netif, &config);
+    parts.policy = smx_policy_new();
     parts.peers = (struct smx_peers){.in_process = in_process, .tree = tree};
     parts.owner = (struct smx_control_owner){.hello = on_hello, .status = on_status, .stop = on_stop};
     snprintf(name, sizeof(name), "smolmix-test%d", (int)getpid());
@@ -84,6 +85,7 @@ static void close_world(void)
     smx_resolver_free(parts.resolver);
     smx_flows_free(parts.flows);
     smx_netif_free(parts.netif);
+    smx_policy_free(parts.policy);
     netpeer_free(peer);
     close(listener);
     smx_loop_free(loop);

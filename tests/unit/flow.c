@@ -4,6 +4,7 @@
  */
 #include "stack/tcpip/flow.h"
 #include "stack/log.h"
+#include "stack/tcpip/pace.h"
 #include "tests/support/netpeer.h"
 
 #include <criterion/criterion.h>
@@ -621,5 +622,66 @@ Test(flow, two_thousand_idle_flows_are_cheap)
     }
     struct smx_flows_stats stats;
     UNTIL(&w, 10, (smx_flows_stats(w.flows, &stats), stats.flows == 0));
+    world_close(&w);
+}
+
+/* Seconds from now until two clients have had (down) or sent (up) so much each. */
+static double pace_two(struct world *w, struct client c[2], int peer[2], bool down, size_t len)
+{
+    static uint8_t data[65536];
+    size_t sent[2] = {0}, got[2] = {0};
+    smx_ns start = smx_loop_now(w->loop);
+    while ((got[0] < len || got[1] < len) && smx_loop_now(w->loop) < start + 60 * SMX_SEC) {
+        for (int i = 0; i < 2; i++) {
+            size_t rest = len - sent[i] < sizeof(data) ? len - sent[i] : sizeof(data);
+            ssize_t n = rest ? send(down ? peer[i] : c[i].fd, data, rest, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+            sent[i] += n > 0 ? (size_t)n : 0;
+            n = recv(down ? c[i].fd : peer[i], data, sizeof(data), MSG_DONTWAIT);
+            got[i] += n > 0 ? (size_t)n : 0;
+        }
+        size_t least = got[0] < got[1] ? got[0] : got[1], most = got[0] + got[1] - least;
+        cr_expect(most < 2 * len / 3 || least > len / 4, "unfair: %zu and %zu of %zu", got[0], got[1], len);
+        smx_loop_turn(w->loop, smx_loop_now(w->loop) + SMX_MS);
+    }
+    cr_assert(got[0] == len && got[1] == len);
+    return (double)(smx_loop_now(w->loop) - start) / (double)SMX_SEC;
+}
+
+Test(flow, bandwidth_is_limited_for_all_flows_together_and_shared)
+{
+    struct world w;
+    struct client c[2];
+    world_open(&w);
+    int peer[2] = {establish(&w, &c[0]), establish(&w, &c[1])};
+    smx_flows_pace(w.flows, 1000000); /* the first million is free: a burst of a second */
+    double down = pace_two(&w, c, peer, true, 1000000);
+    cr_expect(down > 0.95 && down < 5, "down: 2 MB took %.2f s", down);
+    double up = pace_two(&w, c, peer, false, 400000);
+    cr_expect(up > 0.7 && up < 5, "up: 0.8 MB took %.2f s", up);
+    smx_flows_pace(w.flows, 0);
+    cr_expect(pace_two(&w, c, peer, true, 1000000) < 5);
+    for (int i = 0; i < 2; i++) {
+        close(peer[i]);
+        close(c[i].fd);
+    }
+    world_close(&w);
+}
+
+Test(flow, a_program_that_leaves_while_it_is_held_back_loses_nothing)
+{
+    struct world w;
+    struct client c;
+    static uint8_t data[150000];
+    size_t wrote = 0, got = 0;
+    world_open(&w);
+    int peer = establish(&w, &c);
+    smx_flows_pace(w.flows, SMX_PACE_RATE_MIN);
+    ssize_t n;
+    UNTIL(&w, 5,
+          ((n = send(c.fd, data, sizeof(data) - wrote, MSG_NOSIGNAL)) > 0 ? wrote += (size_t)n : 0) == sizeof(data));
+    close(c.fd);
+    UNTIL(&w, 10, (n = recv(peer, data, sizeof(data), MSG_DONTWAIT)) == 0 || (n > 0 && (got += (size_t)n) > wrote));
+    cr_expect_eq(got, sizeof(data));
+    close(peer);
     world_close(&w);
 }

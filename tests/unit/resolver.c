@@ -8,7 +8,9 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -496,4 +498,56 @@ Test(resolver, waits_for_the_tunnel_and_can_be_cancelled)
     smx_resolver_failed(resolver);
     cr_assert(last.done && last.error == EAI_AGAIN);
     close_world();
+}
+
+static int may_go(struct smx_policy *policy, const char *address)
+{
+    struct smx_control_addr addr = netpeer_addr(address, 443);
+    return smx_policy_connect(policy, IPPROTO_TCP, &addr, NULL);
+}
+
+Test(resolver, the_policy_learns_the_names_of_addresses)
+{
+    static const char text[] = "[network]\nallow = ['www.example', 'short.example', 'both.example:444']\n";
+    uint8_t query[SMX_DNS_QUERY_MAX];
+    struct result raw = {0};
+    open_world();
+    struct smx_policy *policy = smx_policy_read(text, sizeof(text) - 1, "test", NULL);
+    cr_assert(policy);
+    smx_resolver_set_policy(resolver, policy);
+    cr_expect_eq(may_go(policy, "192.0.2.1"), EACCES, "nobody has asked");
+    resolve("both.example", 0);
+    cr_expect_eq(may_go(policy, "192.0.2.1"), EACCES, "by a name that opens another port");
+    resolve("www.example", 0);
+    cr_expect_eq(may_go(policy, "192.0.2.1"), 0, "both.example by the name www.example");
+    cr_expect_eq(may_go(policy, "2001:db8::1"), 0);
+    size_t len = smx_dns_build(query, 7, "short.example", SMX_DNS_A);
+    cr_expect_eq(may_go(policy, "192.0.2.2"), EACCES);
+    smx_resolve_raw(resolver, query, len, got, &raw);
+    wait_for(&raw, 5 * SMX_SEC);
+    cr_expect_eq(may_go(policy, "192.0.2.2"), 0, "from a program's own query");
+    close_world();
+    smx_policy_free(policy);
+}
+
+Test(resolver, a_name_that_stands_for_a_denied_one_is_denied)
+{
+    static const char text[] = "[network]\ndeny = ['both.example', '*.gone.example']\n";
+    uint8_t query[SMX_DNS_QUERY_MAX];
+    struct result raw = {0};
+    open_world();
+    struct smx_policy *policy = smx_policy_read(text, sizeof(text) - 1, "test", NULL);
+    cr_assert(policy);
+    smx_resolver_set_policy(resolver, policy);
+    cr_expect_eq(resolve("www.example", 4).error, 0);
+    cr_expect_eq(may_go(policy, "192.0.2.1"), EACCES, "its canonical name is both.example");
+    unsigned before = server.queries;
+    cr_expect_eq(resolve("both.example", 0).error, EAI_NONAME);
+    cr_expect_eq(resolve("X.gone.example.", 0).error, EAI_NONAME);
+    size_t len = smx_dns_build(query, 7, "x.gone.example", SMX_DNS_A);
+    smx_resolve_raw(resolver, query, len, got, &raw);
+    cr_expect(raw.done && raw.rcode == 3, "no such name");
+    cr_expect_eq(server.queries, before, "nobody was asked");
+    close_world();
+    smx_policy_free(policy);
 }

@@ -137,6 +137,16 @@ static void on_state(void *ctx, enum smx_tunnel_state state, const struct smx_fa
         start_command(process);
 }
 
+static void on_denied(void *ctx, const char *text)
+{
+    struct process *process = ctx;
+
+    if (process->link >= 0)
+        tell(process, MSG_NOTICE, 0, 0, text);
+    else
+        smx_warn("%s", text); /* `up` has no terminal */
+}
+
 static int shell_status(int status)
 {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -227,7 +237,11 @@ static void choose_name(struct process *process)
 
 static void make_engine(struct process *process)
 {
-    struct smx_engine_options options = {.config = process->options->config, .state = on_state, .ctx = process};
+    struct smx_engine_options options = {.config = process->options->config,
+                                         .policy = process->options->policy,
+                                         .state = on_state,
+                                         .denied = on_denied,
+                                         .ctx = process};
     struct smx_fault fault;
 
     choose_name(process);

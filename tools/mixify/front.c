@@ -36,6 +36,10 @@ static void on_message(struct front *front, const struct message *message)
         /* The command stopped: so do we, and the shell takes the terminal. SIGCONT wakes the whole group. */
         kill(getpid(), SIGSTOP);
         break;
+    case MSG_NOTICE:
+        progress_end();
+        progress_notice(message->text);
+        break;
     case MSG_CONTINUED:
     case MSG_DRAINING:
         break;

@@ -22,6 +22,7 @@
 
 #include "stack/config.h"
 #include "stack/control.h"
+#include "stack/policy/policy.h"
 #include "stack/tunnel/tunnel.h"
 
 #include <stdbool.h>
@@ -43,7 +44,8 @@ struct options {
     bool lab, json, quiet;
     int verbose;
     struct smx_config config;
-    char **command; /* NULL-terminated, for VERB_RUN */
+    struct smx_policy *policy; /* of --policy; NULL: the built-in rules */
+    char **command;            /* NULL-terminated, for VERB_RUN */
 };
 
 /* Fills options from environment and arguments. Returns -1 to go on, else the exit status (after --help or an error).
@@ -56,6 +58,7 @@ enum message_kind {
     MSG_STARTED, /* pid of the command; for `up`: the tunnel is ready */
     MSG_STOPPED, /* value: stop signal */
     MSG_CONTINUED,
+    MSG_NOTICE,   /* text: something the user did not ask for but will want to know */
     MSG_DRAINING, /* the command ended, unsent data is being delivered */
     MSG_DONE,     /* value: exit status for the shell */
 };
@@ -89,7 +92,8 @@ enum smx_err lab_start(char *url, size_t cap, int *lifeline, struct smx_fault *f
 /* Progress line on a terminal, JSON lines with --json, nothing otherwise. */
 void progress_begin(const struct options *options);
 void progress_phase(int state, const char *text);
-void progress_end(void); /* removes the line */
+void progress_end(void);                /* removes the line */
+void progress_notice(const char *text); /* a line of its own, unless -q */
 
 /* Absolute path of a file that belongs to us: beside mixify (build folder) or where it is installed. */
 enum smx_err find_own(char *path, size_t cap, const char *file, struct smx_fault *fault);

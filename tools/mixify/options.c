@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -156,6 +157,43 @@ static int operands(struct options *options, int argc, char **argv)
     return -1;
 }
 
+/* What [local] says, behind what the user has in SMOLMIX_LOCAL: for the command, and for the guard's supervisor. */
+static int set_local(const char *list)
+{
+    const char *given = getenv("SMOLMIX_LOCAL");
+    char *joined;
+
+    if (!*list)
+        return -1;
+    if (asprintf(&joined, "%s%s%s", given ? given : "", given && *given ? ":" : "", list) < 0)
+        return refuse("out of memory");
+    setenv("SMOLMIX_LOCAL", joined, 1);
+    free(joined);
+    return -1;
+}
+
+/* Before anything is started. */
+static int read_policy(struct options *options)
+{
+    const struct smx_config *config = &options->config;
+    struct smx_fault fault;
+    char text[160];
+
+    if (!config->policy[0] || (options->verb != VERB_RUN && options->verb != VERB_UP))
+        return -1;
+    options->policy = smx_policy_load(config->policy, &fault);
+    if (!options->policy)
+        return refuse(fault.text);
+    const char *key = smx_policy_needs_sockets(options->policy), *local = smx_policy_local(options->policy);
+    if (key && config->guard == SMX_GUARD_NETNS) {
+        snprintf(text, sizeof(text), "--policy: %s cannot be kept under --guard netns, which sees packets only", key);
+        return refuse(text);
+    }
+    if (*local && options->verb == VERB_UP)
+        return refuse("--policy: [local] is about commands; give it to them, not to up (or set SMOLMIX_LOCAL)");
+    return set_local(local);
+}
+
 int options_parse(struct options *options, int argc, char **argv)
 {
     struct smx_fault fault;
@@ -176,7 +214,6 @@ int options_parse(struct options *options, int argc, char **argv)
         options->config.log = SMX_LOG_ERROR;
     if (options->lab && options->config.nym_api[0])
         return refuse("--lab and --nym-api exclude each other: the lab has its own directory");
-    if (options->config.policy[0])
-        return refuse("--policy is not available in this version; the built-in rules are in the README");
-    return operands(options, argc, argv);
+    int status = operands(options, argc, argv);
+    return status >= 0 ? status : read_policy(options);
 }

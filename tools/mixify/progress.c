@@ -10,7 +10,7 @@
 
 static struct {
     enum { SILENT, LINE, JSON } mode;
-    bool drawn;
+    bool drawn, quiet;
     double start;
     char line[256];
     size_t len;
@@ -29,6 +29,7 @@ static double seconds(void)
 void progress_begin(const struct options *options)
 {
     progress.start = seconds();
+    progress.quiet = options->quiet;
     if (options->json)
         progress.mode = JSON;
     else if (!options->quiet && !options->verbose && isatty(STDERR_FILENO))
@@ -61,6 +62,23 @@ void progress_phase(int state, const char *text)
     fprintf(stderr, "\r\033[Kmixify: %s%s%s…%s%s", progress.line, progress.len ? " · " : "", name, text[0] ? " " : "",
             text);
     progress.drawn = true;
+}
+
+void progress_notice(const char *text)
+{
+    char escaped[2 * sizeof(((struct message *)0)->text)], *out = escaped;
+
+    if (progress.quiet)
+        return;
+    if (progress.mode != JSON) {
+        fprintf(stderr, "mixify: %s\n", text);
+        return;
+    }
+    for (; *text; *out++ = *text++)
+        if (*text == '"' || *text == '\\')
+            *out++ = '\\';
+    *out = '\0';
+    fprintf(stderr, "{\"notice\":\"%s\"}\n", escaped);
 }
 
 void progress_end(void)
