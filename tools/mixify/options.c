@@ -185,6 +185,8 @@ static int read_policy(struct options *options)
     if (!options->policy)
         return refuse(fault.text);
     const char *key = smx_policy_needs_sockets(options->policy), *local = smx_policy_local(options->policy);
+    if (!key && *local)
+        key = "[local]";
     if (key && config->guard == SMX_GUARD_NETNS) {
         snprintf(text, sizeof(text), "--policy: %s cannot be kept under --guard netns, which sees packets only", key);
         return refuse(text);
