@@ -11,7 +11,8 @@
  *   NAME.lab                 198.18.0.1, 2001:db8:1ab::1, but: hello.lab 198.18.0.2, four.lab only IPv4, six.lab only
  *   IPv6, many.lab 32 addresses, canon.lab canonical name real.lab, again.lab EAI_AGAIN, fail.lab EAI_FAIL
  *
- * FAKE_ENGINE_DELAY=ms lets each connection attempt wait first.
+ * FAKE_ENGINE_DELAY=ms lets each connection attempt wait first. FAKE_ENGINE_DROP=n resets a connection at one of n moves
+ * of its bytes.
  */
 #include "stack/engine/engine.h"
 #include "stack/log.h"
@@ -77,7 +78,8 @@ struct smx_engine {
     struct client clients[CLIENTS_MAX];
     uint64_t clock;
     uint16_t next_port;
-    int delay;
+    int delay, drop;
+    unsigned seed;
     volatile bool stop;
 };
 
@@ -275,6 +277,10 @@ static int move(struct pipe *p, int from, int to)
 
 static void relay(struct smx_engine *e, struct record *r)
 {
+    if (e->drop && rand_r(&e->seed) % e->drop == 0) {
+        fail(e, r, ECONNRESET);
+        return;
+    }
     int down = move(&r->down, r->net, r->program);
     int up = move(&r->up, r->program, r->net);
 
@@ -718,7 +724,7 @@ static int listener(const char *name, const char *rest, int type)
 
 struct smx_engine *smx_engine_new(const struct smx_engine_options *options, struct smx_fault *fault)
 {
-    const char *delay = getenv("FAKE_ENGINE_DELAY");
+    const char *delay = getenv("FAKE_ENGINE_DELAY"), *drop = getenv("FAKE_ENGINE_DROP");
     struct smx_engine *e = calloc(1, sizeof(*e));
 
     if (!e)
@@ -726,6 +732,7 @@ struct smx_engine *smx_engine_new(const struct smx_engine_options *options, stru
     e->options = *options;
     e->next_port = FIRST_PORT;
     e->delay = delay ? atoi(delay) : 0;
+    e->drop = drop ? atoi(drop) : 0;
     e->control = listener(options->name, "", SOCK_SEQPACKET);
     e->data = listener(options->name, "/s", SOCK_STREAM);
     if (e->control < 0 || e->data < 0) {
