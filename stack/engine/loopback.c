@@ -297,6 +297,7 @@ static socklen_t socket_address(struct sockaddr_storage *out, const struct smx_c
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
     in6->sin6_family = AF_INET6;
     in6->sin6_port = htons(a->port);
+    in6->sin6_scope_id = a->scope; /* link-local, past the tunnel */
     memcpy(&in6->sin6_addr, a->ip, 16);
     return sizeof(*in6);
 }

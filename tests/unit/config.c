@@ -131,6 +131,12 @@ Test(config, values_arrive)
     cr_assert(config.has_gateway && config.has_ipr);
     cr_assert_arr_eq(config.gateway, config.ipr.gateway, 32);
     cr_assert(smx_config_own_tunnel(&config));
+    static const char *const own[] = {"NYM_API", "http://a.example/", "STATE", "/s", "POLICY", "/p.toml"};
+    for (unsigned i = 0; i < 6; i += 2) {
+        smx_config_default(&config);
+        cr_assert_eq(smx_config_set(&config, own[i], own[i + 1], &fault), SMX_OK);
+        cr_assert(smx_config_own_tunnel(&config), "%s: a running tunnel is another one", own[i]);
+    }
     cr_assert_eq(config.log, SMX_LOG_WARN, "an empty variable counts as not given");
     char *bad[] = {"SMOLMIX_GUARD=none", NULL};
     cr_assert_eq(smx_config_environment(&config, bad, &fault), SMX_E_CONFIG);
