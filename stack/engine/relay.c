@@ -208,6 +208,8 @@ static void start_end(struct smx_pump *pump, struct smx_pump_end *end, int fd)
     end->pump = pump;
     end->fd = fd;
     end->source.ready = on_ready;
+    /* What is sent with MSG_OOB comes in line; a unix socket would leave it out. */
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
 }
 
 void smx_pump_start(struct smx_pump *pump, struct smx_loop *loop, int program, int far)

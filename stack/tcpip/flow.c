@@ -567,6 +567,8 @@ struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_st
         free(flow);
         return NULL;
     }
+    /* What the program sends with MSG_OOB comes in line; a unix socket would leave it out. */
+    setsockopt(flow->fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
     smx_flows_add(flows, flow);
     *error = 0;
     if (smx_netif_is_up(flows->netif))

@@ -263,6 +263,27 @@ Test(flow, bytes_both_ways)
     world_close(&w);
 }
 
+Test(flow, urgent_data_comes_in_line)
+{
+    struct world w;
+    world_open(&w);
+    struct client c;
+    char text[8] = "";
+    int server = establish(&w, &c);
+    cr_expect(send(c.fd, "abc", 3, MSG_OOB) == 3);
+    cr_expect(send(c.fd, "def", 3, 0) == 3);
+    for (ssize_t n = 0; n < 6;) {
+        turn(&w, 10 * SMX_MS);
+        ssize_t got = recv(server, text + n, sizeof(text) - (size_t)n, MSG_DONTWAIT);
+        cr_assert(got != 0);
+        n += got > 0 ? got : 0;
+    }
+    cr_expect_str_eq(text, "abcdef");
+    close(server);
+    close(c.fd);
+    world_close(&w);
+}
+
 Test(flow, bytes_both_ways_over_ipv6)
 {
     struct world w;

@@ -93,6 +93,14 @@ Test(pump, passes_both_ways)
     cr_expect(smx_pump_unsent(&pump) == 0);
 }
 
+Test(pump, urgent_data_comes_in_line)
+{
+    cr_expect(send(program, "abc", 3, MSG_OOB) == 3);
+    say(program, "def");
+    turn(3);
+    cr_expect_str_eq(hear(far), "abcdef");
+}
+
 Test(pump, half_closes_are_passed_on_and_the_second_is_the_end)
 {
     say(program, "last words");
