@@ -323,7 +323,7 @@ def dns():
     _server("dns", ["dnsmasq", "-k", "-C", "/dev/null", "-p", "5300", "--listen-address=127.0.0.1", "--bind-interfaces",
                         "--no-resolv", "--no-hosts", "-x", "", "-u", "root", "--local=/#/", "--address=/example.org/198.18.0.1",
                         "--txt-record=example.org,from dnsmasq", "--mx-host=example.org,mail.example.org,10",
-                        "--ptr-record=7.113.0.203.in-addr.arpa,seven.example.org"])
+                        "--ptr-record=7.113.0.203.in-addr.arpa,seven.example.org"], 5300)
 
 
 GO = """package main
