@@ -1,195 +1,240 @@
 /*
  * What this process remembers about its sockets by their id: options set so far, the address bound before connecting,
  * whether connect(2) still owes the program the end of an attempt, and epoll instances that watch the socket. A cache
- * with a fixed number of places: what is pushed out, or was remembered by another process, reads as never set; the
- * engine has what matters for a connection.
+ * with a fixed number of places, as many as an engine has flows: what is pushed out, or was remembered by another
+ * process, reads as never set; the engine has what matters for a connection.
  *
- * No locks (signal handlers, fork in a threaded program): a place belongs to the id stored in it, every field is an
- * atomic. Two threads that use the same new socket at the same moment may lose one option; no program does.
+ * No locks (signal handlers, fork in a threaded program): a place belongs to the id that is stored for it, every field
+ * is an atomic. A thread may still be writing into a place that another has just taken for another socket, so every
+ * word carries the seal of its id (and of the words that belong to it), and under any other id reads as never set:
+ * something may be forgotten, but is never told of the wrong socket. Two threads that use the same new socket at the
+ * same moment may lose one option; no program does.
  */
 #include "shim/shim.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#define SETS 256
-#define WAYS 4
-#define BUSY 1 /* the id of a place that is being cleared */
+#define SETS 512
+#define WAYS 8
+
+typedef _Atomic uint64_t sealed; /* seal << 32 | value; 0: not set */
 
 struct memo {
-    _Atomic uint64_t id; /* 0: free */
-    _Atomic uint64_t set;
-    _Atomic int value[SMX_MEMO_VALUES];
-    _Atomic bool pending;
-    _Atomic uint32_t bound; /* family << 16 | port; 0: not bound */
-    _Atomic uint32_t scope;
-    _Atomic uint64_t ip[2];
+    sealed value[SMX_MEMO_VALUES];
+    sealed pending;
+    sealed bound;              /* family << 16 | port; sealed with `local` */
+    _Atomic uint64_t local[3]; /* address, scope */
     struct {
-        _Atomic int epoll; /* descriptor + 1; 0: free */
-        _Atomic uint32_t events;
-        _Atomic uint64_t data;
+        sealed epoll;              /* descriptor; sealed with `event` */
+        _Atomic uint64_t event[2]; /* events, data */
     } watch[SMX_WATCHES];
 };
 
-static struct memo memos[SETS][WAYS];
+static struct set {
+    _Atomic uint64_t id[WAYS]; /* 0: free */
+    struct memo memo[WAYS];
+} sets[SETS];
 static _Atomic unsigned victim;
+
+/* --- places ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t key(const uint8_t id[static SMX_SOCKET_ID_LEN])
 {
     uint64_t k;
     memcpy(&k, id, sizeof(k));
-    return k <= BUSY ? k + 2 : k;
+    return k ? k : ~k; /* 0 marks a free place */
 }
 
-static struct memo *find(const uint8_t id[static SMX_SOCKET_ID_LEN])
+static struct memo *find(uint64_t k)
 {
-    uint64_t k = key(id);
-    struct memo *set = memos[k % SETS];
+    struct set *set = &sets[k % SETS];
 
     for (int i = 0; i < WAYS; i++)
-        if (set[i].id == k)
-            return &set[i];
+        if (set->id[i] == k)
+            return &set->memo[i];
     return NULL;
 }
 
-static struct memo *make(const uint8_t id[static SMX_SOCKET_ID_LEN])
+static struct memo *make(uint64_t k)
 {
-    uint64_t k = key(id), old = 0;
-    struct memo *set = memos[k % SETS], *m = find(id);
+    struct set *set = &sets[k % SETS];
+    struct memo *m = find(k);
 
     if (m)
         return m;
-    for (int i = 0; i < WAYS && !m; i++)
-        if (set[i].id == 0)
-            m = &set[i];
-    if (!m) {
-        m = &set[victim++ % WAYS];
-        old = m->id;
+    for (int i = 0; i < WAYS; i++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong(&set->id[i], &none, k))
+            return &set->memo[i];
     }
-    if (old == BUSY || !atomic_compare_exchange_strong(&m->id, &old, BUSY))
-        return NULL;
-    m->set = 0;
-    m->pending = false;
-    m->bound = 0;
-    for (int i = 0; i < SMX_WATCHES; i++)
-        m->watch[i].epoll = 0;
-    m->id = k;
-    return m;
+    unsigned i = victim++ % WAYS;
+    set->id[i] = k;
+    return &set->memo[i];
 }
+
+/* --- words -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t seal(uint64_t k, uint32_t value, const uint64_t *with, int n)
+{
+    k *= 0x9e3779b97f4a7c15u;
+    for (int i = 0; i < n; i++)
+        k = ((k ^ k >> 29) + with[i]) * 0x9e3779b97f4a7c15u;
+    return (k >> 32 | 1) << 32 | value;
+}
+
+/* False: not set, or of another socket. */
+static bool unseal(uint64_t word, uint64_t k, uint32_t *value, const uint64_t *with, int n)
+{
+    *value = (uint32_t)word;
+    return word == seal(k, *value, with, n);
+}
+
+/* --- options ------------------------------------------------------------------------------------------------------ */
 
 bool smx_memo_get(const uint8_t id[static SMX_SOCKET_ID_LEN], unsigned slot, int *value)
 {
-    struct memo *m = find(id);
+    uint64_t k = key(id);
+    struct memo *m = find(k);
+    uint32_t found;
 
-    if (!m || !(m->set >> slot & 1))
+    if (!m || !unseal(m->value[slot], k, &found, NULL, 0))
         return false;
-    *value = m->value[slot];
+    *value = (int)found;
     return true;
 }
 
 void smx_memo_set(const uint8_t id[static SMX_SOCKET_ID_LEN], unsigned slot, int value)
 {
-    struct memo *m = make(id);
+    uint64_t k = key(id);
 
-    if (!m)
-        return;
-    m->value[slot] = value;
-    m->set |= (uint64_t)1 << slot;
+    make(k)->value[slot] = seal(k, (uint32_t)value, NULL, 0);
 }
+
+/* --- the bound address -------------------------------------------------------------------------------------------- */
 
 bool smx_memo_bound(const uint8_t id[static SMX_SOCKET_ID_LEN], struct smx_control_addr *local)
 {
-    struct memo *m = find(id);
-    uint32_t bound = m ? m->bound : 0;
+    uint64_t k = key(id);
+    struct memo *m = find(k);
+    uint32_t bound;
 
     *local = (struct smx_control_addr){0};
-    if (!bound)
+    if (!m)
+        return false;
+    uint64_t word = m->bound, with[3] = {m->local[0], m->local[1], m->local[2]};
+    if (!unseal(word, k, &bound, with, 3))
         return false;
     local->family = (uint8_t)(bound >> 16);
     local->port = (uint16_t)bound;
-    local->scope = m->scope;
-    uint64_t ip[2] = {m->ip[0], m->ip[1]};
-    memcpy(local->ip, ip, sizeof(ip));
+    local->scope = (uint32_t)with[2];
+    memcpy(local->ip, with, sizeof(local->ip));
     return true;
 }
 
 void smx_memo_bind(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_control_addr *local)
 {
-    struct memo *m = make(id);
-    uint64_t ip[2];
+    uint64_t k = key(id), with[3] = {[2] = local->scope};
+    struct memo *m = make(k);
 
-    if (!m)
-        return;
-    memcpy(ip, local->ip, sizeof(ip));
-    m->ip[0] = ip[0];
-    m->ip[1] = ip[1];
-    m->scope = local->scope;
-    m->bound = (uint32_t)local->family << 16 | local->port;
+    memcpy(with, local->ip, sizeof(local->ip));
+    for (int i = 0; i < 3; i++)
+        m->local[i] = with[i];
+    m->bound = seal(k, (uint32_t)local->family << 16 | local->port, with, 3);
 }
 
-void smx_memo_move(const uint8_t from[static SMX_SOCKET_ID_LEN], const uint8_t to[static SMX_SOCKET_ID_LEN])
-{
-    struct memo *old = find(from), *new = old ? make(to) : NULL;
-
-    if (!new)
-        return;
-    for (int i = 0; i < SMX_MEMO_VALUES; i++)
-        new->value[i] = old->value[i];
-    new->scope = old->scope;
-    new->ip[0] = old->ip[0];
-    new->ip[1] = old->ip[1];
-    new->set = old->set;
-    new->bound = old->bound;
-    for (int i = 0; i < SMX_WATCHES; i++) {
-        new->watch[i].events = old->watch[i].events;
-        new->watch[i].data = old->watch[i].data;
-        new->watch[i].epoll = old->watch[i].epoll;
-    }
-    old->id = 0;
-}
+/* --- a connection attempt ----------------------------------------------------------------------------------------- */
 
 void smx_memo_set_pending(const uint8_t id[static SMX_SOCKET_ID_LEN], bool pending)
 {
-    struct memo *m = pending ? make(id) : find(id);
+    uint64_t k = key(id);
+    struct memo *m = pending ? make(k) : find(k);
 
     if (m)
-        m->pending = pending;
+        m->pending = seal(k, pending, NULL, 0);
 }
 
 bool smx_memo_pending(const uint8_t id[static SMX_SOCKET_ID_LEN])
 {
-    struct memo *m = find(id);
+    uint64_t k = key(id);
+    struct memo *m = find(k);
+    uint32_t pending;
 
-    return m && m->pending;
+    return m && unseal(m->pending, k, &pending, NULL, 0) && pending;
 }
 
-void smx_memo_watch(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_watch *watch, bool on)
+/* --- epoll instances ---------------------------------------------------------------------------------------------- */
+
+static bool watched(struct memo *m, uint64_t k, int i, struct smx_watch *out)
 {
-    struct memo *m = on ? make(id) : find(id);
+    uint32_t epoll;
+    uint64_t word = m->watch[i].epoll, event[2] = {m->watch[i].event[0], m->watch[i].event[1]};
+
+    if (!unseal(word, k, &epoll, event, 2))
+        return false;
+    *out = (struct smx_watch){(int)epoll, (uint32_t)event[0], event[1]};
+    return true;
+}
+
+static void watch(struct memo *m, uint64_t k, int i, const struct smx_watch *w)
+{
+    const uint64_t event[2] = {w->events, w->data};
+
+    m->watch[i].event[0] = event[0];
+    m->watch[i].event[1] = event[1];
+    m->watch[i].epoll = seal(k, (uint32_t)w->epoll, event, 2);
+}
+
+void smx_memo_watch(const uint8_t id[static SMX_SOCKET_ID_LEN], const struct smx_watch *w, bool on)
+{
+    uint64_t k = key(id);
+    struct memo *m = on ? make(k) : find(k);
+    struct smx_watch old;
     int place = -1;
 
     for (int i = 0; m && i < SMX_WATCHES; i++) {
-        if (m->watch[i].epoll == watch->epoll + 1)
+        bool used = watched(m, k, i, &old);
+        if (used && old.epoll == w->epoll) {
             m->watch[i].epoll = 0;
-        if (m->watch[i].epoll == 0 && place < 0)
+            used = false;
+        }
+        if (!used && place < 0)
             place = i;
     }
-    if (!on || place < 0)
-        return;
-    m->watch[place].events = watch->events;
-    m->watch[place].data = watch->data;
-    m->watch[place].epoll = watch->epoll + 1;
+    if (on && place >= 0)
+        watch(m, k, place, w);
 }
 
 int smx_memo_watches(const uint8_t id[static SMX_SOCKET_ID_LEN], struct smx_watch out[static SMX_WATCHES])
 {
-    struct memo *m = find(id);
+    uint64_t k = key(id);
+    struct memo *m = find(k);
     int n = 0;
 
-    for (int i = 0; m && i < SMX_WATCHES; i++) {
-        int epoll = m->watch[i].epoll;
-        if (epoll)
-            out[n++] = (struct smx_watch){epoll - 1, m->watch[i].events, m->watch[i].data};
-    }
+    for (int i = 0; m && i < SMX_WATCHES; i++)
+        n += watched(m, k, i, &out[n]);
     return n;
+}
+
+/* --- all of it ---------------------------------------------------------------------------------------------------- */
+
+void smx_memo_move(const uint8_t from[static SMX_SOCKET_ID_LEN], const uint8_t to[static SMX_SOCKET_ID_LEN])
+{
+    struct set *set = &sets[key(from) % SETS];
+    struct smx_watch watches[SMX_WATCHES];
+    struct smx_control_addr local;
+    uint64_t k = key(from);
+    int value, n = smx_memo_watches(from, watches);
+
+    for (unsigned i = 0; i < SMX_MEMO_VALUES; i++)
+        if (smx_memo_get(from, i, &value))
+            smx_memo_set(to, i, value);
+    if (smx_memo_bound(from, &local))
+        smx_memo_bind(to, &local);
+    for (int i = 0; i < n; i++)
+        smx_memo_watch(to, &watches[i], true);
+    for (int i = 0; i < WAYS; i++) {
+        uint64_t old = k;
+        atomic_compare_exchange_strong(&set->id[i], &old, 0);
+    }
 }

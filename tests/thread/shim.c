@@ -201,6 +201,21 @@ static void see_open(struct place *p)
     set(p->open, true);
 }
 
+static void deed_poll(struct place *p, int fd, uint64_t *chance)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN | POLLOUT};
+    struct timespec wait = {.tv_nsec = below(chance, 3000000)};
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+
+    long n = raw(SYS_ppoll, &one, 1, &wait, NULL, 0);
+    if (n < 0 || one.revents & POLLNVAL)
+        say("poll", n, one.revents);
+    if (n > 0 && one.revents & POLLOUT && !(one.revents & (POLLERR | POLLHUP)) &&
+        judge("getpeername", smx_getpeername(fd, &peer, &len)) == 0)
+        see_open(p);
+}
+
 static void deed_connect(struct place *p, int fd, uint64_t *chance)
 {
     struct sockaddr_storage to;
@@ -213,6 +228,8 @@ static void deed_connect(struct place *p, int fd, uint64_t *chance)
     len = choose_address(&to, domain == AF_INET6, chance);
     if (judge("connect", smx_connect(fd, &to, len)) == 0)
         see_open(p);
+    else if (errno == EINPROGRESS)
+        deed_poll(p, fd, chance);
     set(p->connecting, false);
 }
 
@@ -234,21 +251,6 @@ static void deed_duplicate(struct place *from, int fd, struct place *to, uint64_
     set(to->mark, get(from->mark));
     set(to->open, true);
     release(to);
-}
-
-static void deed_poll(struct place *p, int fd, uint64_t *chance)
-{
-    struct pollfd one = {.fd = fd, .events = POLLIN | POLLOUT};
-    struct timespec wait = {.tv_nsec = below(chance, 2000000)};
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof(peer);
-
-    long n = raw(SYS_ppoll, &one, 1, &wait, NULL, 0);
-    if (n < 0 || one.revents & POLLNVAL)
-        say("poll", n, one.revents);
-    if (n > 0 && one.revents & POLLOUT && !(one.revents & (POLLERR | POLLHUP)) &&
-        judge("getpeername", smx_getpeername(fd, &peer, &len)) == 0)
-        see_open(p);
 }
 
 static void deed_watch(int fd, uint64_t *chance)
@@ -356,26 +358,26 @@ static void deed(uint64_t *chance)
     struct place *p = &places[below(chance, PLACES)];
     unsigned which = below(chance, 100);
 
-    if (which < 8)
+    if (which < 12)
         deed_open(p, chance);
-    else if (which < 14)
+    else if (which < 23)
         deed_close(p);
-    else if (which == 14)
+    else if (which == 23)
         deed_name(chance);
-    if (which < 15)
+    if (which < 24)
         return;
     int fd = enter(p);
     if (fd < 0)
         return;
-    if (which < 30)
+    if (which < 40)
         deed_connect(p, fd, chance);
-    else if (which < 36)
+    else if (which < 45)
         deed_duplicate(p, fd, &places[below(chance, PLACES)], chance);
-    else if (which < 50)
+    else if (which < 56)
         deed_poll(p, fd, chance);
-    else if (which < 58)
+    else if (which < 64)
         deed_watch(fd, chance);
-    else if (which < 75)
+    else if (which < 78)
         deed_send(p, fd, chance);
     else if (which < 90)
         deed_receive(p, fd, chance);

@@ -106,6 +106,43 @@ Test(shim_memo, pushes_out_and_never_mixes_up)
         cr_assert_not(smx_memo_get(id, 3, &value), "nothing of whom it pushed out");
         kept++;
     }
-    cr_expect_geq(kept, 800);
-    cr_expect_leq(kept, 1024);
+    cr_expect_geq(kept, 4000);
+    cr_expect_leq(kept, 4096);
+}
+
+/* A program with thousands of sockets at a time. */
+Test(shim_memo, two_thousand_sockets_fit)
+{
+    uint8_t id[SMX_SOCKET_ID_LEN];
+    int kept = 0, value;
+
+    for (unsigned n = 0; n < 2000; n++) {
+        make_id(id, n);
+        smx_memo_set(id, 2, (int)n);
+    }
+    for (unsigned n = 0; n < 2000; n++) {
+        make_id(id, n);
+        kept += smx_memo_get(id, 2, &value);
+    }
+    cr_expect_geq(kept, 1900);
+}
+
+/* What was bound is all of the address or nothing. */
+Test(shim_memo, a_place_taken_over_tells_nothing_of_the_one_before)
+{
+    struct smx_control_addr local = {.family = 4, .port = 80, .ip = {1}}, back;
+    struct smx_watch w = {.epoll = 5, .events = 1, .data = 77}, out[SMX_WATCHES];
+    uint8_t id[SMX_SOCKET_ID_LEN];
+
+    for (unsigned n = 0; n < MANY; n++) {
+        make_id(id, n);
+        smx_memo_set(id, 2, 0);
+        cr_assert_not(smx_memo_bound(id, &back));
+        cr_assert_not(smx_memo_pending(id));
+        cr_assert_eq(smx_memo_watches(id, out), 0);
+        smx_memo_bind(id, &local);
+        smx_memo_set_pending(id, true);
+        smx_memo_watch(id, &w, true);
+        cr_assert(smx_memo_bound(id, &back) && smx_memo_pending(id) && smx_memo_watches(id, out) == 1);
+    }
 }
