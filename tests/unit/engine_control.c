@@ -32,6 +32,7 @@ static struct smx_control_server *server;
 static char name[SMX_CONTROL_NAME_MAX];
 static int listener, hello_error, stopped;
 static uint16_t port;
+static const char *rules; /* of a policy file, or NULL */
 
 static int on_hello(void *ctx, struct smx_control_reply *reply)
 {
@@ -68,10 +69,12 @@ static void open_world(bool in_process, pid_t tree)
     netpeer_join(peer, parts.netif);
     parts.flows = smx_flows_new(parts.netif);
     parts.resolver = smx_resolver_new(parts.netif, &config);
-    parts.policy = smx_policy_new();
+    parts.policy = rules ? smx_policy_read(rules, strlen(rules), "rules", &fault) : smx_policy_new();
+    cr_assert(parts.policy, "%s", fault.text);
     parts.peers = (struct smx_peers){.in_process = in_process, .tree = tree};
     parts.owner = (struct smx_control_owner){.hello = on_hello, .status = on_status, .stop = on_stop};
     snprintf(name, sizeof(name), "smolmix-test%d", (int)getpid());
+    parts.relays = smx_loopback_new(loop, name, &parts.peers);
     server = smx_control_new(name, &parts, &fault);
     cr_assert(server, "%s", fault.text);
     port = 0;
@@ -82,6 +85,7 @@ static void open_world(bool in_process, pid_t tree)
 static void close_world(void)
 {
     smx_control_free(server);
+    smx_loopback_free(parts.relays);
     smx_resolver_free(parts.resolver);
     smx_flows_free(parts.flows);
     smx_netif_free(parts.netif);
@@ -523,4 +527,107 @@ Test(control, serves_its_own_only)
     close_world();
     kill(stranger, SIGKILL);
     waitpid(stranger, NULL, 0);
+}
+
+/* --- with a policy -------------------------------------------------------------------------------------------------- */
+
+/* Who the listener sees: 2 is the tunnel's address, 1 that of this machine. */
+static int accept_from(uint8_t *last)
+{
+    struct sockaddr_in from = {0};
+    socklen_t len = sizeof(from);
+    int fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_NONBLOCK);
+    *last = ((const uint8_t *)&from.sin_addr)[3];
+    return fd;
+}
+
+static void pass_both_ways(int a, int b)
+{
+    char text[8] = "";
+    cr_assert_eq(send(a, "there", 5, MSG_NOSIGNAL), 5);
+    cr_assert_eq(send(b, "back", 4, MSG_NOSIGNAL), 4);
+    pass(100 * SMX_MS);
+    cr_expect_eq(recv(b, text, sizeof(text), MSG_DONTWAIT), 5);
+    cr_expect_eq(recv(a, text, sizeof(text), MSG_DONTWAIT), 4);
+}
+
+Test(control, direct_goes_past_the_tunnel_and_only_there)
+{
+    uint8_t seen;
+    rules = "network.direct = ['198.18.0.1', '198.18.0.2:1']";
+    open_world(true, 0);
+    int control = dial("", SOCK_SEQPACKET, NULL);
+    struct smx_control_request request = request_for(SMX_CTL_BIND, 7);
+    request.local = netpeer_addr("0.0.0.0", 5555);
+    cr_assert_eq(ask(control, &request).error, 0);
+    int fd = connect_steps(control, 7, "198.18.0.1", port);
+    cr_assert_eq(simple(control, SMX_CTL_WAIT, 7, 0).error, 0);
+    cr_assert_eq(poll_mask(fd), POLLOUT);
+    int accepted = accept_from(&seen);
+    cr_assert(accepted >= 0);
+    cr_expect_eq(seen, 1, "from this machine's own address");
+    struct smx_control_reply state = simple(control, SMX_CTL_STATE, 7, 0);
+    cr_expect(state.local.ip[3] == 1 && state.local.port == 5555 && state.addr.port == port);
+    pass_both_ways(fd, accepted);
+    close(accepted);
+    close(fd);
+    pass(100 * SMX_MS);
+    cr_expect_eq(simple(control, SMX_CTL_STATE, 7, 0).arg, SMX_SOCKET_CLOSED);
+    fd = connect_steps(control, 8, "198.18.0.1", 1);
+    cr_expect_eq(simple(control, SMX_CTL_WAIT, 8, 0).error, ECONNREFUSED);
+    close(fd);
+    struct smx_flows_stats stats;
+    smx_flows_stats(parts.flows, &stats);
+    cr_expect_eq(stats.total, 0, "no flow of the tunnel was made");
+    close(control);
+    close_world();
+}
+
+Test(control, a_policy_limits_connections_and_their_attempts)
+{
+    uint8_t seen;
+    rules = "network.max_connections = 1\nnetwork.connection_timeout_secs = 1\nnetwork.direct = ['198.18.0.77']";
+    open_world(true, 0);
+    int control = dial("", SOCK_SEQPACKET, NULL);
+    int fd = connect_steps(control, 7, "198.18.0.1", port);
+    cr_assert_eq(simple(control, SMX_CTL_WAIT, 7, 0).error, 0);
+    int accepted = accept_from(&seen);
+    cr_expect_eq(seen, 2, "through the tunnel");
+    cr_expect_eq(open_socket(control, 8, "198.18.0.1", port).error, EMFILE);
+    cr_expect_eq(open_socket(control, 8, "198.18.0.77", port).error, EMFILE);
+    pass(1200 * SMX_MS);
+    pass_both_ways(fd, accepted); /* the limit is of attempts */
+    close(accepted);
+    close(fd);
+    pass(200 * SMX_MS);
+    static const char *const silent[] = {"198.18.2.7", "198.18.0.77"}; /* the second past the tunnel */
+    for (unsigned i = 0; i < 2; i++) {
+        fd = connect_steps(control, (uint8_t)(9 + i), silent[i], 80);
+        cr_expect_eq(simple(control, SMX_CTL_WAIT, (uint8_t)(9 + i), 0).error, ETIMEDOUT, "%s", silent[i]);
+        cr_expect_eq(poll_mask(fd), POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
+        close(fd);
+    }
+    fd = connect_steps(control, 7, "198.18.0.1", port);
+    cr_expect_eq(simple(control, SMX_CTL_WAIT, 7, 0).error, 0, "every place was given back");
+    close(fd);
+    close(control);
+    close_world();
+}
+
+Test(control, a_policy_limits_what_is_bound)
+{
+    rules = "network.bind_ports = '5000-5010'";
+    open_world(true, 0);
+    int control = dial("", SOCK_SEQPACKET, NULL);
+    static const struct {
+        uint16_t port;
+        int error;
+    } table[] = {{5000, 0}, {4999, EACCES}, {5011, EACCES}, {0, 0}};
+    for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct smx_control_request request = request_for(SMX_CTL_BIND, (uint8_t)(20 + i));
+        request.local = netpeer_addr("0.0.0.0", table[i].port);
+        cr_expect_eq(ask(control, &request).error, table[i].error, "%u", table[i].port);
+    }
+    close(control);
+    close_world();
 }
