@@ -282,7 +282,7 @@ static void connected(struct smx_relay *r)
     smx_pump_start(&r->pump, r->loopback->loop, r->start.fd, far);
 }
 
-/* --- to the host, and past the tunnel -------------------------------------------------------------------------------------------------- */
+/* --- to the host, and past the tunnel ----------------------------------------------------------------------------- */
 
 static socklen_t socket_address(struct sockaddr_storage *out, const struct smx_control_addr *a)
 {

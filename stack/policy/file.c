@@ -51,7 +51,7 @@ static const char *shown(char out[static SHOWN_MAX + 4], const char *text)
     return out;
 }
 
-/* --- values ------------------------------------------------------------------------------------------------------------ */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 static bool wrong_value(const struct smx_toml_item *item, struct smx_toml_error *error, const char *why)
 {
@@ -145,7 +145,7 @@ static bool add_local(struct smx_policy *policy, bool opened, const struct smx_t
     return true;
 }
 
-/* --- items -------------------------------------------------------------------------------------------------------------- */
+/* --- items -------------------------------------------------------------------------------------------------------- */
 
 static void need_sockets(struct smx_policy *policy, enum key key)
 {
@@ -241,7 +241,7 @@ static bool on_item(void *ctx, const struct smx_toml_item *item, struct smx_toml
     return take_value(file->policy, key, item, error);
 }
 
-/* --- the file ------------------------------------------------------------------------------------------------------------ */
+/* --- the file ----------------------------------------------------------------------------------------------------- */
 
 /* The end of a long path says more than its beginning. */
 static void fail_at(struct smx_fault *fault, const char *name, const struct smx_toml_error *error)

@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the built-in rules ------------------------------------------------------------------------------------------------ */
+/* --- the built-in rules ------------------------------------------------------------------------------------------- */
 
 enum kind {
     ALLOWED,
@@ -84,7 +84,7 @@ static const struct built_in *find_built_in(const struct smx_control_addr *addr)
     return NULL;
 }
 
-/* --- addresses ----------------------------------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
 
 void smx_addr_unmap(struct smx_control_addr *addr)
 {
@@ -125,7 +125,7 @@ bool smx_policy_is_private(const struct smx_control_addr *addr)
     return found && (found->kind == PRIVATE || found->kind == HOST);
 }
 
-/* --- what is remembered of names ------------------------------------------------------------------------------------------- */
+/* --- what is remembered of names ---------------------------------------------------------------------------------- */
 
 struct learned {
     struct learned *next, *newer;
@@ -225,7 +225,7 @@ bool smx_policy_name_denied(const struct smx_policy *policy, const char *name)
     return false;
 }
 
-/* --- judging ----------------------------------------------------------------------------------------------------------------- */
+/* --- judging ------------------------------------------------------------------------------------------------------ */
 
 static bool fits(const struct policy_rule *rule, uint8_t protocol, uint16_t port)
 {
@@ -340,7 +340,7 @@ bool smx_policy_bind(const struct smx_policy *policy, uint16_t port)
     return !policy->ports_given;
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 bool policy_add(struct policy_rules *rules, const struct policy_rule *rule)
 {

@@ -32,7 +32,7 @@ struct smx_policy *smx_policy_load(const char *path, struct smx_fault *fault);
 struct smx_policy *smx_policy_read(const char *text, size_t len, const char *name, struct smx_fault *fault);
 void smx_policy_free(struct smx_policy *policy);
 
-/* --- judging -------------------------------------------------------------------------------------------------------- */
+/* --- judging ------------------------------------------------------------------------------------------------------ */
 
 /* May something go there? 0, or the errno that connect(2) shall return. protocol: IPPROTO_TCP, _UDP, _ICMP or _ICMPV6 (which
  * are one). IPv4-mapped IPv6 addresses count as IPv4. *direct: past the tunnel; NULL: the caller knows only the tunnel,
@@ -48,7 +48,7 @@ bool smx_policy_bind(const struct smx_policy *policy, uint16_t port);
 bool smx_policy_name_denied(const struct smx_policy *policy, const char *name);
 void smx_policy_learn(struct smx_policy *policy, const char *name, const struct smx_control_addr *addrs, unsigned n);
 
-/* --- the rest of the file --------------------------------------------------------------------------------------------- */
+/* --- the rest of the file ----------------------------------------------------------------------------------------- */
 
 struct smx_policy_limits {
     unsigned max_connections;  /* TCP connections at a time, beside loopback; 0: no limit but the engine's */
@@ -65,7 +65,7 @@ const char *smx_policy_local(const struct smx_policy *policy);
  * says how to allow it, with the range and not the address. */
 void smx_policy_on_denied(struct smx_policy *policy, void (*denied)(void *ctx, const char *text), void *ctx);
 
-/* --- addresses --------------------------------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
 
 /* Whether asking DNS for the name of this address would tell strangers about a private network. */
 bool smx_policy_is_private(const struct smx_control_addr *addr);

@@ -17,7 +17,7 @@
 #define NAME_MAX_LEN 253
 #define ENTRY_MAX    320
 
-/* --- ports and protocols -------------------------------------------------------------------------------------------- */
+/* --- ports and protocols ------------------------------------------------------------------------------------------ */
 
 static bool read_port(uint16_t *port, const char **at)
 {
@@ -70,7 +70,7 @@ static const char *read_protocol(struct policy_rule *rule, char *text)
     return rule->protocol ? NULL : "behind the blank tcp, udp or icmp is expected";
 }
 
-/* --- addresses ------------------------------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
 
 static void mask(struct policy_rule *rule)
 {
@@ -128,7 +128,7 @@ static const char *read_bracketed(struct policy_rule *rule, char *text)
     return close[1] == ':' ? read_ports(rule, close + 2) : "behind the bracket :ports is expected";
 }
 
-/* --- names ----------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static bool is_name_character(char c)
 {
@@ -183,7 +183,7 @@ static bool looks_numeric(const char *text)
     return strspn(last, "0123456789abcdefABCDEF") == strlen(last);
 }
 
-/* --- entries ----------------------------------------------------------------------------------------------------------- */
+/* --- entries ------------------------------------------------------------------------------------------------------ */
 
 /* One colon or none: "name:ports", "a.b.c.d/8:ports", "*:ports". */
 static const char *read_plain(struct policy_rule *rule, char *text)
@@ -231,7 +231,7 @@ const char *policy_rule_read(struct policy_rule *rule, const char *text)
     return wrong;
 }
 
-/* --- matching ------------------------------------------------------------------------------------------------------------ */
+/* --- matching ----------------------------------------------------------------------------------------------------- */
 
 bool policy_range_has(const struct policy_rule *rule, const struct smx_control_addr *addr)
 {

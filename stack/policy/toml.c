@@ -77,7 +77,7 @@ static bool take_line_end(struct reader *r)
     return len > 0;
 }
 
-/* --- characters ---------------------------------------------------------------------------------------------------- */
+/* --- characters --------------------------------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 character here; 0: it is none. */
 static size_t utf8_len(const struct reader *r)
@@ -144,7 +144,7 @@ static bool skip_lines(struct reader *r)
     return true;
 }
 
-/* --- strings -------------------------------------------------------------------------------------------------------- */
+/* --- strings ------------------------------------------------------------------------------------------------------ */
 
 static bool append(struct reader *r, const char *bytes, size_t n)
 {
@@ -271,7 +271,7 @@ static bool take_string(struct reader *r)
     return true;
 }
 
-/* --- keys ----------------------------------------------------------------------------------------------------------- */
+/* --- keys --------------------------------------------------------------------------------------------------------- */
 
 static bool is_bare(int c)
 {
@@ -321,7 +321,7 @@ static bool take_path(struct reader *r, size_t from)
     }
 }
 
-/* --- values ---------------------------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 static bool tell(struct reader *r, enum smx_toml_kind kind, bool element, struct smx_toml_place value, int64_t integer)
 {
@@ -430,7 +430,7 @@ static bool take_list(struct reader *r)
     return true;
 }
 
-/* --- statements ------------------------------------------------------------------------------------------------------ */
+/* --- statements --------------------------------------------------------------------------------------------------- */
 
 static bool take_table(struct reader *r)
 {

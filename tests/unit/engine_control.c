@@ -529,7 +529,7 @@ Test(control, serves_its_own_only)
     waitpid(stranger, NULL, 0);
 }
 
-/* --- with a policy -------------------------------------------------------------------------------------------------- */
+/* --- with a policy ------------------------------------------------------------------------------------------------ */
 
 /* Who the listener sees: 2 is the tunnel's address, 1 that of this machine. */
 static int accept_from(uint8_t *last)
