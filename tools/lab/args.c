@@ -27,6 +27,8 @@ static const char help[] =
     "  --rtt MS            additional round trip between client and gateway (0)\n"
     "  --jitter MS         up to MS more each way, at random, order kept (0)\n"
     "  --loss P            lose each packet with probability P, 0.01 or 1% (0)\n"
+    "  --duplicate P       send each packet twice with probability P (which the next node must notice), and hand each\n"
+    "                      message over twice at its last hop (which the client and the exit must notice) (0)\n"
     "  --seed N            derive all node keys from N; 0: the keys of the known-answer network\n"
     "                      (N > 0: secret = SHA-256(\"smolmix-lab\" || N as 8 bytes big endian || key number))\n"
     "  --print-env         instead of JSON print lines of export NAME=value\n"
@@ -152,7 +154,7 @@ static const char *set_jitter(struct lab_options *o, const char *text)
     return set_milliseconds(&o->jitter, text);
 }
 
-static const char *set_loss(struct lab_options *o, const char *text)
+static const char *set_share(double *out, const char *text)
 {
     char copy[32];
     size_t len = strlen(text);
@@ -162,11 +164,21 @@ static const char *set_loss(struct lab_options *o, const char *text)
     memcpy(copy, text, len + 1);
     if (percent)
         copy[len - 1] = 0;
-    if (!number(copy, 0, percent ? 100 : 1, &o->loss))
+    if (!number(copy, 0, percent ? 100 : 1, out))
         return "a probability from 0 to 1, or a percentage";
     if (percent)
-        o->loss /= 100;
+        *out /= 100;
     return NULL;
+}
+
+static const char *set_loss(struct lab_options *o, const char *text)
+{
+    return set_share(&o->loss, text);
+}
+
+static const char *set_duplicate(struct lab_options *o, const char *text)
+{
+    return set_share(&o->duplicate, text);
 }
 
 static const char *set_seed(struct lab_options *o, const char *text)
@@ -272,6 +284,7 @@ static const struct option_value values[] = {
     {"delay-scale", set_delay_scale},
     {"jitter", set_jitter},
     {"loss", set_loss},
+    {"duplicate", set_duplicate},
     {"seed", set_seed},
     {"control", set_control},
     {"lifeline", set_lifeline},

@@ -174,10 +174,10 @@ static void say_node(struct answer *answer, const struct node_stats *s)
 {
     say(answer,
         "\"received\":%lu,\"forwarded\":%lu,\"delivered\":%lu,\"stored\":%lu,\"acks\":%lu,\"malformed\":%lu,"
-        "\"replayed\":%lu,\"expired_key\":%lu,\"wrong_role\":%lu,\"queue_full\":%lu,\"lost\":%lu,\"delayed\":%u,"
-        "\"connections_in\":%u,\"connections_out\":%u",
+        "\"replayed\":%lu,\"expired_key\":%lu,\"wrong_role\":%lu,\"queue_full\":%lu,\"lost\":%lu,\"duplicated\":%lu,"
+        "\"delayed\":%u,\"connections_in\":%u,\"connections_out\":%u",
         s->received, s->forwarded, s->delivered, s->stored, s->acks, s->malformed, s->replayed, s->expired_key,
-        s->wrong_role, s->queue_full, s->lost, s->delayed, s->connections_in, s->connections_out);
+        s->wrong_role, s->queue_full, s->lost, s->duplicated, s->delayed, s->connections_in, s->connections_out);
 }
 
 static void say_exit(struct answer *answer, const struct exit_stats *s)

@@ -195,6 +195,16 @@ static void deliver(struct gateway *gateway, const uint8_t identity[static 32], 
     }
 }
 
+/* The same, and again for the share of --duplicate. */
+static void deliver_final(struct gateway *gateway, const uint8_t identity[static 32], const uint8_t *data, size_t len)
+{
+    deliver(gateway, identity, data, len);
+    if (lab_chance(gateway->network->options.duplicate)) {
+        gateway->node.stats.duplicated++;
+        deliver(gateway, identity, data, len);
+    }
+}
+
 /* --- the session's wishes ---------------------------------------------------------------------------------------- */
 
 static void session_text(void *ctx, const char *json, size_t len)
@@ -353,14 +363,14 @@ static void final_hop(struct gateway *gateway, const struct smx_mix_frame *frame
 {
     struct smx_node_address ack_to;
     if (frame->size == SMX_SIZE_ACK) {
-        deliver(gateway, result->address, message, len);
+        deliver_final(gateway, result->address, message, len);
         return;
     }
     if (len < SMX_ACK_PREFIX || smx_node_address_read(&ack_to, message, SMX_NODE_ADDRESS_MAX, NULL)) {
         gateway->node.stats.malformed++;
         return;
     }
-    deliver(gateway, result->address, message + SMX_ACK_PREFIX, len - SMX_ACK_PREFIX);
+    deliver_final(gateway, result->address, message + SMX_ACK_PREFIX, len - SMX_ACK_PREFIX);
     if (links_send(&gateway->links, frame->rotation, &ack_to, message + SMX_NODE_ADDRESS_MAX, SMX_ACK_PACKET))
         gateway->node.stats.queue_full++;
     else

@@ -14,6 +14,7 @@
 #ifndef LAB_LAB_H
 #define LAB_LAB_H
 
+#include "core/base/random.h"
 #include "core/crypto/crypto.h"
 #include "core/directory/topology.h"
 #include "core/message/packet.h"
@@ -34,7 +35,8 @@ struct lab_options {
     bool tun;                 /* exit: kernel NAT behind a TUN device instead of libslirp */
     uint8_t ipr_version;
     double delay_scale;
-    double loss; /* 0..1, of every Sphinx packet */
+    double loss;      /* 0..1, of every Sphinx packet */
+    double duplicate; /* 0..1, of Sphinx packets between nodes and of messages at their last hop */
     smx_ns rtt, jitter;
     bool seeded;
     uint64_t seed;
@@ -51,6 +53,12 @@ struct lab_options {
     unsigned resolver_n; /* where the exit asks about names that are not its own */
     struct sockaddr_storage resolver[LAB_RESOLVERS];
 };
+
+/* True for this share of all calls, at random. */
+static inline bool lab_chance(double share)
+{
+    return share > 0 && (double)smx_random_u64(&smx_random_system) < share * 0x1p64;
+}
 
 enum lab_parse { LAB_RUN, LAB_DONE, LAB_USAGE };
 /* LAB_DONE: --help or --version was answered on stdout. LAB_USAGE: `fault` has the sentence. */

@@ -1,7 +1,8 @@
 /*
  * A mix node. Each delayed packet is a timer of the loop with the packet behind it; the loop's timer heap is the delay
  * queue. Delays come from the packets, times --delay-scale, at most MIX_DELAY_MAX. Nodes of layer 1 also lose packets
- * with the probability of --loss: every Sphinx packet passes that layer once.
+ * with the probability of --loss, and send them twice with that of --duplicate: every Sphinx packet passes that layer
+ * once. The second copy ends at the replay filter of the next node.
  *
  * Limits: MIX_DELAYED_MAX packets held; beyond that new ones are dropped and counted.
  */
@@ -97,11 +98,19 @@ static smx_ns delay_of(const struct mix *mix, uint64_t asked)
     return ns >= (double)MIX_DELAY_MAX ? MIX_DELAY_MAX : (smx_ns)ns;
 }
 
-static bool lost(const struct mix *mix)
+/* Is this packet one of the share that layer 1 treats badly? */
+static bool chosen(const struct mix *mix, double share)
 {
-    if (mix->node.id % SMX_LAYERS != 1 || mix->options->loss <= 0)
-        return false;
-    return (double)smx_random_u64(&smx_random_system) < mix->options->loss * 0x1p64;
+    return mix->node.id % SMX_LAYERS == 1 && lab_chance(share);
+}
+
+static void send_after(struct mix *mix, smx_ns delay, uint8_t rotation, const struct smx_node_address *to,
+                       const uint8_t *packet, size_t len)
+{
+    if (delay)
+        hold(mix, delay, rotation, to, packet, len);
+    else
+        forward(mix, rotation, to, packet, len);
 }
 
 static void on_frame(struct mixport *port, const struct smx_mix_frame *frame, uint8_t *packet)
@@ -119,15 +128,16 @@ static void on_frame(struct mixport *port, const struct smx_mix_frame *frame, ui
         mix->node.stats.malformed++;
         return;
     }
-    if (lost(mix)) {
+    if (chosen(mix, mix->options->loss)) {
         mix->node.stats.lost++;
         return;
     }
     smx_ns delay = delay_of(mix, result.delay_ns);
-    if (delay)
-        hold(mix, delay, frame->rotation, &to, packet, frame->len);
-    else
-        forward(mix, frame->rotation, &to, packet, frame->len);
+    send_after(mix, delay, frame->rotation, &to, packet, frame->len);
+    if (chosen(mix, mix->options->duplicate)) {
+        mix->node.stats.duplicated++;
+        send_after(mix, delay, frame->rotation, &to, packet, frame->len);
+    }
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */

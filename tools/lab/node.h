@@ -12,6 +12,7 @@
 struct node_stats {
     uint64_t received, forwarded, delivered, stored, acks;
     uint64_t malformed, replayed, expired_key, wrong_role, queue_full, lost; /* dropped, by reason */
+    uint64_t duplicated;                                                     /* on purpose */
     unsigned connections_in, connections_out, delayed;
 };
 
