@@ -345,7 +345,7 @@ static bool hung_up(int fd)
 
 /* The engine closes its end when something went wrong, and only then is there an error to ask for. Reading the kernel's
  * own (ECONNRESET of the unix socket) takes POLLERR away, as on TCP. */
-static int pending_error(int fd, const struct smx_socket *s)
+int smx_pending_error(int fd, const struct smx_socket *s)
 {
     struct smx_control_request request;
     struct smx_control_reply reply;
@@ -417,7 +417,7 @@ static int get_socket_level(int fd, const struct smx_socket *s, int name, void *
 
     switch (name) {
     case SO_ERROR:
-        return give_int(SOL_SOCKET, value, len, pending_error(fd, s));
+        return give_int(SOL_SOCKET, value, len, smx_pending_error(fd, s));
     case SO_DOMAIN:
         return give_int(SOL_SOCKET, value, len, smx_is_ipv6(s) ? AF_INET6 : AF_INET);
     case SO_PROTOCOL:

@@ -2,6 +2,9 @@
  * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. (read and readv are not
  * interposed.) On a TCP socket there is no source address; the kernel would tell the unix name of the engine. And a
  * descriptor received over a unix socket may not lead to the network (kernel.c). Datagrams: datagram_recv.c.
+ *
+ * A connection that was reset is over for the kernel like one that ended well, because the engine closes its end in both
+ * cases. What was received before would pass for the whole, so at the end of the data the engine is asked.
  */
 #include "shim/shim.h"
 
@@ -23,6 +26,17 @@ static bool is_datagram(int fd, struct smx_socket *s)
     return smx_identify(fd, s) == 0 && s->class == SMX_TUNNEL && !smx_is_stream(s);
 }
 
+/* At the end of the data of a tunnelled connection: 0, or how it broke. */
+static long end_or_error(int fd, long r, size_t len)
+{
+    struct smx_socket s;
+
+    if (r != 0 || len == 0 || smx_is_engine() || smx_identify(fd, &s) != 0 || s.class != SMX_TUNNEL ||
+        !smx_is_stream(&s))
+        return r;
+    return -smx_pending_error(fd, &s);
+}
+
 static ssize_t receive(int fd, void *data, size_t len, int flags)
 {
     struct smx_socket s;
@@ -30,7 +44,7 @@ static ssize_t receive(int fd, void *data, size_t len, int flags)
     long r = blocking(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
     if (r == -ECONNRESET && !smx_is_engine() && is_datagram(fd, &s))
         r = smx_datagram_errno(&s, r);
-    return smx_result(r);
+    return smx_result(end_or_error(fd, r, len));
 }
 EXPORT(receive, recv);
 
@@ -72,7 +86,7 @@ ssize_t smx_recvfrom(int fd, void *data, size_t len, int flags, void *addr, sock
     long r = blocking(SYS_recvfrom, fd, data, len, flags, addr, addr_len);
     if (r >= 0 && addr && !smx_is_engine() && is_tunnel(fd))
         *addr_len = 0; /* the kernel has just written there */
-    return smx_result(r);
+    return smx_result(end_or_error(fd, r, len));
 }
 EXPORT(smx_recvfrom, recvfrom);
 
@@ -115,7 +129,7 @@ ssize_t smx_recvmsg(int fd, struct msghdr *m, int flags)
     long r = blocking(SYS_recvmsg, fd, m, flags);
     if (r >= 0 && !smx_is_engine())
         look_at(fd, m);
-    return smx_result(r);
+    return smx_result(end_or_error(fd, r, m->msg_iovlen));
 }
 EXPORT(smx_recvmsg, recvmsg);
 

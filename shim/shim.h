@@ -227,6 +227,8 @@ ssize_t smx_sendmsg(int fd, const struct msghdr *m, int flags);
 int smx_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags);
 ssize_t smx_recvfrom(int fd, void *data, size_t len, int flags, void *addr, socklen_t *addr_len);
 ssize_t smx_recvmsg(int fd, struct msghdr *m, int flags);
+/* What SO_ERROR says, and takes away: an errno or 0. */
+int smx_pending_error(int fd, const struct smx_socket *s);
 int smx_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *timeout);
 struct epoll_event;
 int smx_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event);
