@@ -1,6 +1,7 @@
 /* doctor: tries what mixify needs on this machine, one line per thing, and says what to do about what is missing. */
 #include "shim/guard/install.h"
 #include "tools/mixify/mixify.h"
+#include "tools/mixify/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,18 @@ static bool probe_tun(void)
     return open("/dev/net/tun", O_RDWR | O_CLOEXEC) >= 0;
 }
 
+/* All of it, as mixify does it. The process that waits inside ends with this one. */
+static bool probe_netns(void)
+{
+    static char *command[] = {(char *)"true", NULL};
+    struct options options = {.command = command};
+    struct netns netns;
+    struct smx_fault fault;
+
+    smx_config_default(&options.config);
+    return netns_prepare(&netns, &options, 0, &fault) == SMX_OK;
+}
+
 static bool probe_preload(void)
 {
     char library[SMX_PATH_MAX];
@@ -115,11 +128,13 @@ static const struct {
     {"static-programs", "programs that the preload does not reach tunnel too", probe_reach, false,
      "a parent must be able to look into its children: sysctl kernel.yama.ptrace_scope 0 or 1, and in containers "
      "CAP_SYS_PTRACE"},
-    {"user-namespaces", "a command can be given a network of its own", probe_namespace, false,
+    {"user-namespaces", "a command can be given a network of its own (for --guard netns)", probe_namespace, false,
      "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
      "kernel.apparmor_restrict_unprivileged_userns"},
-    {"tun", "/dev/net/tun can be opened", probe_tun, false,
+    {"tun", "/dev/net/tun can be opened (for --guard netns)", probe_tun, false,
      "load the tun module, or give this user access to /dev/net/tun"},
+    {"netns", "--guard netns works", probe_netns, false,
+     "see the two above; mixify --guard netns true says what failed"},
     {"memory-lock", "keys can be kept out of swap", probe_memlock, false, "raise the limit: ulimit -l 64"},
     {"lab", "smolmix-lab is there, so --lab works without Internet", probe_lab, false,
      "build or reinstall smolmix-lab"},

@@ -69,10 +69,10 @@ static _Noreturn void become_command(struct process *process, int guard)
 /* It has been waiting in its namespace. */
 static void start_apart(struct process *process)
 {
+    process->command = process->netns.command;
+    tell(process, MSG_STARTED, 0, process->command, NULL); /* first: who signals the command shall reach it */
     if (!netns_start(&process->netns))
         die(process, EXIT_TUNNEL, "the process that should become the command has ended");
-    process->command = process->netns.command;
-    tell(process, MSG_STARTED, 0, process->command, NULL);
 }
 
 static void start_command(struct process *process)

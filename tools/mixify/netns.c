@@ -74,21 +74,19 @@ bool netns_wanted(const struct options *options)
 static enum smx_err cannot(struct smx_fault *fault, const struct report *report)
 {
     static const char *const texts[] = {
-        [STEP_UNSHARE] = "user namespaces are not allowed here (%s): see sysctl user.max_user_namespaces, "
-                         "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
+        [STEP_UNSHARE] = "no user namespaces here (%s): see sysctl user.max_user_namespaces, "
+                         "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
         [STEP_MAPPED] = "the user cannot be mapped (%s)",
-        [STEP_MOUNTS] =
-            "resolv.conf cannot be replaced (%s); a container or kernel.apparmor_restrict_unprivileged_userns "
-            "may forbid mounts",
+        [STEP_MOUNTS] = "no mounts (%s): a container, or kernel.apparmor_restrict_unprivileged_userns, forbids them",
         [STEP_OPEN_TUN] = "/dev/net/tun cannot be opened (%s): load the tun module, or give this user access to it",
         [STEP_MAKE_TUN] = "a TUN device cannot be made (%s): see sysctl kernel.apparmor_restrict_unprivileged_userns",
         [STEP_NETLINK] = "no netlink sockets (%s)",
         [STEP_KEEPER] = "no processes (%s)",
         [STEP_READY] = "the process inside ended (%s)",
     };
-    char why[sizeof(fault->text) - 80];
+    char why[sizeof(fault->text) - 40];
     snprintf(why, sizeof(why), texts[report->step], strerror(report->error));
-    return smx_fail(fault, SMX_E_UNSUPPORTED, "--guard netns: %s; --guard seccomp needs nothing of this", why);
+    return smx_fail(fault, SMX_E_UNSUPPORTED, "--guard netns: %s; or use --guard seccomp", why);
 }
 
 /* --- inside: the keeper ------------------------------------------------------------------------------------------- */
