@@ -275,11 +275,10 @@ static void tell_denied(struct smx_policy *policy, const struct built_in *rule)
         return;
     policy->denied = NULL;
     inet_ntop(rule->range.family == 6 ? AF_INET6 : AF_INET, rule->range.ip, range, sizeof(range));
-    snprintf(
-        text, sizeof(text),
-        "a connection to the private range %s/%u was denied; a file for --policy with [network] allow = [\"%s/%u\"] "
-        "lets it through the tunnel, direct = [...] past it",
-        range, rule->range.bits, range, rule->range.bits);
+    snprintf(text, sizeof(text),
+             "a connection to the private range %s/%u was denied; a file for --policy with "
+             "[network] allow = [\"*\", \"%s/%u\"] lets it through the tunnel, direct = [...] past it",
+             range, rule->range.bits, range, rule->range.bits);
     denied(policy->denied_ctx, text);
 }
 

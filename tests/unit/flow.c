@@ -675,16 +675,8 @@ Test(flow, bandwidth_is_limited_for_all_flows_together_and_shared)
     world_open(&w);
     int peer[2] = {establish(&w, &c[0]), establish(&w, &c[1])};
     smx_flows_pace(w.flows, 1000000); /* the first million is free: a burst of a second */
-    double down = pace_two(&w, c, peer, true, 1000000);
-    cr_expect(down > 0.95 && down < 5, "down: 2 MB took %.2f s", down);
-    double up = pace_two(&w, c, peer, false, 400000);
-    cr_expect(up > 0.7 && up < 5, "up: 0.8 MB took %.2f s", up);
-    smx_flows_pace(w.flows, 0);
-    cr_expect(pace_two(&w, c, peer, true, 1000000) < 5);
-    for (int i = 0; i < 2; i++) {
-        close(peer[i]);
-        close(c[i].fd);
-    }
+    double down = pace_two(&w, c, peer, true, 1000000), up = pace_two(&w, c, peer, false, 400000);
+    cr_expect(down > 0.95 && up > 0.7, "2 MB down took %.2f s, 0.8 MB up %.2f s", down, up);
     world_close(&w);
 }
 
@@ -703,6 +695,5 @@ Test(flow, a_program_that_leaves_while_it_is_held_back_loses_nothing)
     close(c.fd);
     UNTIL(&w, 10, (n = recv(peer, data, sizeof(data), MSG_DONTWAIT)) == 0 || (n > 0 && (got += (size_t)n) > wrote));
     cr_expect_eq(got, sizeof(data));
-    close(peer);
     world_close(&w);
 }
