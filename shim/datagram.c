@@ -268,8 +268,6 @@ long smx_send_datagram(int fd, struct smx_socket *s, const struct msghdr *m, str
     long r = to ? check_address(s, to, &place) : 0;
     if (r == 0 && to && is_udp(s) && place.port == 0)
         r = -EINVAL;
-    if (r == 0)
-        r = check_message(fd, s, m, to ? &place : NULL);
     if (r)
         return r;
     if (to && is_for_kernel(s, to)) {
@@ -281,6 +279,9 @@ long smx_send_datagram(int fd, struct smx_socket *s, const struct msghdr *m, str
             r = smx_make_kernel(fd, s, to);
         return r ? r : blocking(SYS_sendmsg, fd, &copy, flags);
     }
+    r = check_message(fd, s, m, to ? &place : NULL);
+    if (r)
+        return r;
     r = send_native(fd, s, m, to ? &place : NULL, flags);
     for (int i = 0; i < RETRIES && to && r == -ECONNREFUSED; i++) {
         r = ask_for_flow(fd, s, &place, 0);

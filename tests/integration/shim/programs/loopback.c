@@ -169,6 +169,9 @@ static void datagram(const char *server, const char *to)
     say("FD_CLOEXEC", fcntl(s, F_GETFD));
     say("epoll_ctl before sendto", epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event));
     make(&a, to, port_of(s));
+    static const char large[40000];
+    say("sendto, more than the tunnel takes", sendto(fd, large, sizeof(large), 0, (struct sockaddr *)&a.room, a.len));
+    say("its length", recv(s, text, sizeof(text), MSG_TRUNC));
     say("sendto", sendto(fd, "one", 3, 0, (struct sockaddr *)&a.room, a.len));
     say("O_NONBLOCK", (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     say("recvfrom", recvfrom(s, text, sizeof(text), 0, (struct sockaddr *)&from.room, &from.len));
