@@ -52,21 +52,23 @@ static void on_message(struct front *front, const struct message *message)
     }
 }
 
-static void on_link(struct front *front)
+/* True: there may be more. */
+static bool on_link(struct front *front)
 {
     struct message message;
-    ssize_t n = recv(front->link, &message, sizeof(message), 0);
+    ssize_t n = recv(front->link, &message, sizeof(message), MSG_DONTWAIT);
 
     if (n == (ssize_t)sizeof(message)) {
         message.text[sizeof(message.text) - 1] = '\0';
         on_message(front, &message);
-        return;
+        return front->status < 0;
     }
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
-        return;
+        return errno == EINTR;
     progress_end();
     fputs("mixify: the engine ended unexpectedly; the command has no network any more\n", stderr);
     front->status = EXIT_TUNNEL;
+    return false;
 }
 
 static void on_signal(struct front *front)
@@ -111,10 +113,12 @@ int front_run(const struct options *options, int link, pid_t engine)
 
         if (poll(fds, 2, -1) < 0)
             continue;
-        if (fds[1].revents)
+        /* Messages first: who signals the command because it has seen its output shall not meet a front that does not
+         * know of it yet. */
+        while (on_link(&front))
+            ;
+        if (fds[1].revents && front.status < 0)
             on_signal(&front);
-        if (fds[0].revents)
-            on_link(&front);
     }
     return front.status;
 }
