@@ -42,6 +42,9 @@ static int run_processes(struct options *options, const char *shared)
         return fail(fault.text);
     if (netns_wanted(options) && guard_check_standard(&fault) != SMX_OK)
         return fail(fault.text);
+    const char *local = getenv("SMOLMIX_LOCAL");
+    if (netns_wanted(options) && local && local[0])
+        return fail("SMOLMIX_LOCAL cannot be kept under --guard netns, where nobody looks at unix sockets");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) != 0)
         return fail(strerror(errno));
     pid_t group = getpgrp();

@@ -31,7 +31,7 @@ static const char help[] =
     "                        These three trade anonymity for speed.\n"
     "\n"
     "What the command may do\n"
-    "      --guard MODE      seccomp, netns or off: how direct connections are prevented\n"
+    "      --guard MODE      seccomp (default), netns or off: how direct connections are prevented\n"
     "      --inbound MODE    tunnel, loopback or deny: what listening on all addresses means\n"
     "      --policy FILE     rules: which destinations go through the tunnel, directly, or not at all\n"
     "\n"
