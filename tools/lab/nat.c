@@ -29,8 +29,9 @@
 #include <time.h>
 
 #define NAT_SOCKETS  4096
-#define NAT_VISITORS 256 /* the last connections to the page that are remembered */
-#define NAT_BATCH    64  /* packets taken from the exit per turn */
+#define NAT_VISITORS 256       /* the last connections to the page that are remembered */
+#define NAT_BATCH    64        /* packets taken from the exit per turn */
+#define NAT_QUEUE    (1 << 21) /* bytes of the kernel's for packets to libslirp: some 900 large ones, 2,700 small ones */
 #define ETHERNET     14
 
 enum { ETHER_IPV4 = 0x0800, ETHER_ARP = 0x0806, ETHER_IPV6 = 0x86dd, ARP_LEN = 28, NDP_SOLICIT = 135, NDP_LEN = 32 };
@@ -404,13 +405,16 @@ struct world *world_slirp(uint16_t mtu, struct smx_fault *fault)
     static const uint8_t loopback4[4] = {127, 0, 0, 1};
     static const struct in6_addr loopback6 = IN6ADDR_LOOPBACK_INIT;
     struct nat *nat = calloc(1, sizeof(*nat));
-    int pair[2];
+    int pair[2], room = NAT_QUEUE / 2; /* the kernel doubles it */
     if (!nat || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
         free(nat);
         smx_fail(fault, SMX_E_IO, "cannot start the exit's NAT: %s", strerror(errno));
         return NULL;
     }
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    /* Thousands of flows may begin at once; without privileges the kernel gives less. */
+    if (setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     pthread_mutex_init(&nat->lock, NULL);
     nat->world =
         (struct world){.fd = pair[0], .service = {loopback4, &loopback6}, .start = start, .who = who, .free = nat_free};
