@@ -114,6 +114,11 @@ const struct smx_recipient *smx_client_self(const struct smx_client *client)
     return &client->keys.self;
 }
 
+smx_ns smx_client_packet_delay(const struct smx_client *client)
+{
+    return client->config.packet_delay;
+}
+
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
 /* Cuts a serialised message into items of the lane: all of it or nothing. */

@@ -112,6 +112,8 @@ void smx_client_set_topology(struct smx_client *client, struct smx_topology *top
 /* Our own gateway changed (reconnected elsewhere): acks and SURBs from now on end there. */
 void smx_client_set_gateway(struct smx_client *client, const uint8_t gateway[static 32]);
 const struct smx_recipient *smx_client_self(const struct smx_client *client);
+/* Mean delay per hop that packets and reply SURBs are given. */
+smx_ns smx_client_packet_delay(const struct smx_client *client);
 
 /* Sends `data` as a repliable message with `surbs` fresh reply SURBs (0..100). Copies. SMX_E_NO_ROUTE: SURBs cannot be
  * made without a topology that has our gateway. */

@@ -37,6 +37,7 @@ struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_clie
         free(ipr);
         return NULL;
     }
+    smx_reorder_expect(ipr->reorder, smx_client_packet_delay(client));
     return ipr;
 }
 

@@ -15,7 +15,11 @@
  * are noticed in the order of their numbers, so the deadline of the oldest gap is all there is to wait for, and nothing
  * is held longer than SMX_IPR_REORDER_HOLD. A message that comes after its deadline is passed on at once.
  *
- * The deadline adapts: it is the 99.9th percentile of how late the displaced messages really came.
+ * The deadline adapts. As long as every number has come in the end it is the upper bound: a packet that is passed on too
+ * early looks lost to the sender, which halves its speed (CUBIC) for nothing. Once numbers are missing for good, each one
+ * holds its flow up that long, so it becomes the 99.9th percentile of how late the displaced messages really came; before
+ * there are enough of them, what the delays make likely that we asked for ourselves: the sum of three hops is beyond ten
+ * times their mean once in 360 messages. (Simulated, tests/bench/simulate; its README has what each part of this is worth.)
  *
  * State: a ring of slots for the numbers from `next` (the lowest neither arrived nor given up) to `highest`, behind it
  * the given-up ones for measuring late comers; flows with the next expected TCP sequence number and the packets they
@@ -84,6 +88,7 @@ struct smx_reorder {
     unsigned flow_n;
     struct flow *newest, *oldest;
     uint32_t lateness[SMX_REORDER_BUCKETS], measured, unread; /* `unread`: measured since the hold was computed */
+    smx_ns first;                                             /* hold at the start */
     struct smx_reorder_stats stats;
 };
 
@@ -326,16 +331,18 @@ static void take_bundle(struct smx_reorder *r, smx_ns now, struct slot *slot, co
 
 /* --- how late do messages come? ----------------------------------------------------------------------------------- */
 
+static smx_ns bounded(smx_ns hold)
+{
+    return hold < SMX_REORDER_HOLD_MIN ? SMX_REORDER_HOLD_MIN : smx_ns_min(hold, SMX_IPR_REORDER_HOLD);
+}
+
 static void adapt(struct smx_reorder *r)
 {
-    uint32_t beyond = r->measured / 1000, seen = 0;
+    uint32_t beyond = r->measured / SMX_REORDER_LATE, seen = 0;
     size_t bucket = SMX_REORDER_BUCKETS;
     while (bucket > 0 && seen <= beyond)
         seen += r->lateness[--bucket];
-    smx_ns bound = (smx_ns)(bucket + 2) * SMX_REORDER_BUCKET; /* the bucket's upper end, and one more for luck */
-    if (bound < SMX_REORDER_HOLD_MIN)
-        bound = SMX_REORDER_HOLD_MIN;
-    r->stats.hold = smx_ns_min(bound, SMX_IPR_REORDER_HOLD);
+    r->stats.hold = bounded((smx_ns)(bucket + 2) * SMX_REORDER_BUCKET); /* its upper end, and one more for luck */
     r->unread = 0;
 }
 
@@ -357,6 +364,12 @@ static void measure(struct smx_reorder *r, smx_ns lateness)
 
 /* --- messages ----------------------------------------------------------------------------------------------------- */
 
+/* As long as everything has come in the end there is no hurry. */
+static smx_ns hold_now(const struct smx_reorder *r)
+{
+    return r->stats.expired > r->stats.late ? r->stats.hold : SMX_IPR_REORDER_HOLD;
+}
+
 /* Makes `number`, which is above `highest`, the highest; the numbers between are missing from now on. */
 static void extend(struct smx_reorder *r, smx_ns now, uint32_t number)
 {
@@ -366,7 +379,7 @@ static void extend(struct smx_reorder *r, smx_ns now, uint32_t number)
             .number = r->highest,
             .state = r->highest == 0 ? SLOT_ARRIVED : SLOT_MISSING, /* 0 is skipped (04 section 7) */
             .noticed = now,
-            .deadline = now + r->stats.hold,
+            .deadline = now + hold_now(r),
         };
     }
     pass_arrived(r, now);
@@ -437,6 +450,7 @@ struct smx_reorder *smx_reorder_new(const struct smx_random *random,
     }
     r->deliver = deliver;
     r->ctx = ctx;
+    r->first = SMX_IPR_REORDER_HOLD;
     smx_reorder_restart(r);
     return r;
 }
@@ -460,6 +474,11 @@ void smx_reorder_free(struct smx_reorder *r)
     free(r);
 }
 
+void smx_reorder_expect(struct smx_reorder *r, smx_ns hop)
+{
+    r->first = bounded(hop < SMX_IPR_REORDER_HOLD ? SMX_REORDER_HOLD_HOPS * hop : SMX_IPR_REORDER_HOLD);
+}
+
 void smx_reorder_restart(struct smx_reorder *r)
 {
     drop_all(r);
@@ -472,7 +491,7 @@ void smx_reorder_restart(struct smx_reorder *r)
     r->measured = r->unread = 0;
     r->next = 1;
     r->highest = 0;
-    r->stats.hold = SMX_IPR_REORDER_HOLD;
+    r->stats.hold = r->first;
 }
 
 void smx_reorder_stats(const struct smx_reorder *r, struct smx_reorder_stats *stats)

@@ -8,13 +8,15 @@
 #include "core/base/random.h"
 #include "core/ipr/ipr.h"
 
-#define SMX_REORDER_WINDOW   4096          /* message numbers between the oldest gap and the newest message */
-#define SMX_REORDER_BYTES    (4u << 20)    /* held packets */
-#define SMX_REORDER_FLOWS    1024          /* TCP flows followed; the longest unused one goes first */
-#define SMX_REORDER_HOLD_MIN (50 * SMX_MS) /* the adaptive hold stays between this and SMX_IPR_REORDER_HOLD */
-#define SMX_REORDER_LEARN    256           /* displaced messages measured before the hold adapts */
-#define SMX_REORDER_BUCKET   (5 * SMX_MS)  /* resolution of that measurement */
-#define SMX_REORDER_BUCKETS  128
+#define SMX_REORDER_WINDOW    4096          /* message numbers between the oldest gap and the newest message */
+#define SMX_REORDER_BYTES     (4u << 20)    /* held packets */
+#define SMX_REORDER_FLOWS     1024          /* TCP flows followed; the longest unused one goes first */
+#define SMX_REORDER_HOLD_MIN  (50 * SMX_MS) /* the adaptive hold stays between this and SMX_IPR_REORDER_HOLD */
+#define SMX_REORDER_HOLD_HOPS 10            /* before anything is measured: so many mean delays of a hop */
+#define SMX_REORDER_LATE      1000          /* one displaced message in so many comes after its deadline */
+#define SMX_REORDER_LEARN     256           /* displaced messages measured before the hold adapts */
+#define SMX_REORDER_BUCKET    (5 * SMX_MS)  /* resolution of that measurement */
+#define SMX_REORDER_BUCKETS   128
 
 struct smx_reorder;
 
@@ -24,6 +26,8 @@ struct smx_reorder *smx_reorder_new(const struct smx_random *random,
                                     void (*deliver)(void *ctx, smx_ns now, const uint8_t *packet, size_t len),
                                     void *ctx);
 void smx_reorder_free(struct smx_reorder *reorder); /* NULL allowed; held packets are dropped */
+/* The mean delay per hop that messages are given; the first hold follows from it. For the restarts to come. */
+void smx_reorder_expect(struct smx_reorder *reorder, smx_ns hop);
 /* A new connection: forgets everything, the next message has number 1. */
 void smx_reorder_restart(struct smx_reorder *reorder);
 

@@ -49,6 +49,12 @@ void smx_client_wake(struct smx_client *client, enum smx_lane lane)
     (void)client, (void)lane;
 }
 
+smx_ns smx_client_packet_delay(const struct smx_client *client)
+{
+    (void)client;
+    return SMX_DEFAULT_PACKET_DELAY;
+}
+
 void smx_client_stats(const struct smx_client *client, struct smx_client_stats *stats)
 {
     (void)client;

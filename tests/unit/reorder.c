@@ -160,6 +160,37 @@ Test(reorder, each_gap_has_its_own_deadline)
     close_ring();
 }
 
+/* How long the packet behind a missing number is held, `at` far from everything before. */
+static smx_ns held_for(smx_ns at, uint32_t after_gap)
+{
+    size_t before = out_n;
+    push(at, after_gap);
+    for (smx_ns now = at; out_n == before && now < at + SMX_SEC; now += SMX_MS)
+        smx_reorder_run(ring, now);
+    cr_assert_eq(out_n, before + 1);
+    return outs[before].at - at;
+}
+
+Test(reorder, nothing_is_given_up_early_before_something_was_lost)
+{
+    open_ring(16);
+    smx_reorder_expect(ring, 15 * SMX_MS);
+    smx_reorder_restart(ring);
+    push(0, 1);
+    cr_assert_eq(held_for(SMX_SEC, 3), SMX_IPR_REORDER_HOLD); /* 2 is missing */
+    push(2 * SMX_SEC, 2);                                     /* late, but not lost */
+    cr_assert_eq(held_for(3 * SMX_SEC, 5), SMX_IPR_REORDER_HOLD);
+    /* 4 is lost: from now on as long as the delays make likely */
+    cr_assert_eq(held_for(4 * SMX_SEC, 7), SMX_REORDER_HOLD_HOPS * 15 * SMX_MS);
+    smx_reorder_expect(ring, 100 * SMX_MS);
+    smx_reorder_restart(ring);
+    cr_assert_eq(stats().hold, SMX_IPR_REORDER_HOLD);
+    smx_reorder_expect(ring, 0);
+    smx_reorder_restart(ring);
+    cr_assert_eq(stats().hold, SMX_REORDER_HOLD_MIN);
+    close_ring();
+}
+
 Test(reorder, number_zero_and_udp_pass_at_once)
 {
     open_ring(16);

@@ -24,6 +24,13 @@
 #define SMX_IPR_REORDER_HOLD (sim_levers.hold)
 #define SMX_REORDER_HOLD_MIN (sim_levers.hold_min)
 
+#undef SMX_REORDER_HOLD_HOPS
+#define SMX_REORDER_HOLD_HOPS (sim_levers.hold_hops)
+#undef SMX_REORDER_LATE
+#undef SMX_REORDER_LEARN
+#define SMX_REORDER_LATE  (sim_levers.late)
+#define SMX_REORDER_LEARN (sim_levers.learn)
+
 #undef SMX_SURBS_AHEAD
 #undef SMX_SURBS_BATCH
 #undef SMX_SURBS_MAX
