@@ -443,10 +443,9 @@ static void drain_filler(struct smx_flow *flow)
 
 /* --- connecting --------------------------------------------------------------------------------------------------- */
 
-static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+/* The connection is there. */
+static void begin(struct smx_flow *flow, struct tcp_pcb *pcb)
 {
-    struct smx_flow *flow = arg;
-    (void)err;
     flow->state = FLOW_OPEN;
     flow->since = flow->progress = now_of(flow);
     smx_window_start(flow, pcb);
@@ -454,6 +453,13 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
         pcb->mss = flow->options.max_segment;
     drain_filler(flow);
     wait_readable(flow, true);
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct smx_flow *flow = arg;
+    (void)err;
+    begin(flow, pcb);
     if (flow->ops)
         flow->ops->connected(flow->ops_ctx);
     return ERR_OK;
@@ -499,6 +505,16 @@ void smx_flow_set_options(struct smx_flow *flow, const struct smx_flow_options *
     apply_options(flow);
 }
 
+static void attach_pcb(struct smx_flow *flow, struct tcp_pcb *pcb)
+{
+    flow->pcb = pcb;
+    tcp_arg(pcb, flow);
+    tcp_recv(pcb, on_recv);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+    apply_options(flow);
+}
+
 /* Binds to the wanted port and sends the SYN; another port when the same pair of ends is still in TIME-WAIT. */
 static err_t try_connect(struct smx_flow *flow)
 {
@@ -508,15 +524,11 @@ static err_t try_connect(struct smx_flow *flow)
         return ERR_RTE;
     smx_addr_to_lwip(&to, &flow->to);
     smx_addr_to_lwip(&own, &from);
-    flow->pcb = tcp_new_ip_type(IP_GET_TYPE(&to));
-    if (!flow->pcb)
+    struct tcp_pcb *fresh = tcp_new_ip_type(IP_GET_TYPE(&to));
+    if (!fresh)
         return ERR_MEM;
-    tcp_arg(flow->pcb, flow);
-    tcp_recv(flow->pcb, on_recv);
-    tcp_sent(flow->pcb, on_sent);
-    tcp_err(flow->pcb, on_error);
-    ip_set_option(flow->pcb, SOF_REUSEADDR);
-    apply_options(flow);
+    ip_set_option(fresh, SOF_REUSEADDR);
+    attach_pcb(flow, fresh);
     err_t err = tcp_bind(flow->pcb, &own, flow->local.port);
     if (err == ERR_OK)
         err = tcp_connect(flow->pcb, &to, flow->to.port, on_connected);
@@ -545,7 +557,7 @@ static void start_connecting(struct smx_flow *flow)
         kill_flow(flow, err == ERR_RTE ? ENETUNREACH : err == ERR_USE ? EADDRNOTAVAIL : ENOBUFS, false);
 }
 
-struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_start *start, int *error)
+struct smx_flow *smx_flow_make(struct smx_flows *flows, const struct smx_flow_start *start, int *error)
 {
     *error = flows->stats.flows >= SMX_FLOWS_MAX ? EMFILE : ENOBUFS;
     struct smx_flow *flow = flows->stats.flows >= SMX_FLOWS_MAX ? NULL : calloc(1, sizeof(*flow));
@@ -571,9 +583,26 @@ struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_st
     setsockopt(flow->fd, SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int));
     smx_flows_add(flows, flow);
     *error = 0;
-    if (smx_netif_is_up(flows->netif))
+    return flow;
+}
+
+struct smx_flow *smx_flow_open(struct smx_flows *flows, const struct smx_flow_start *start, int *error)
+{
+    struct smx_flow *flow = smx_flow_make(flows, start, error);
+    if (flow && smx_netif_is_up(flows->netif))
         start_connecting(flow);
     return flow;
+}
+
+void smx_flow_adopt(struct smx_flow *flow, struct tcp_pcb *pcb, bool peer_fin)
+{
+    attach_pcb(flow, pcb);
+    begin(flow, pcb);
+    if (pcb->refused_data)
+        tcp_process_refused_data(pcb);
+    if (peer_fin && flow->state == FLOW_OPEN)
+        on_fin(flow, pcb);
+    smx_netif_busy(flow->flows->netif);
 }
 
 void smx_flow_forget(struct smx_flow *flow)

@@ -58,6 +58,9 @@ struct smx_flows {
 };
 
 /* flow.c */
+struct smx_flow *smx_flow_make(struct smx_flows *flows, const struct smx_flow_start *start, int *error);
+/* An established connection becomes the flow's; peer_fin: its end was seen already. */
+void smx_flow_adopt(struct smx_flow *flow, struct tcp_pcb *pcb, bool peer_fin);
 void smx_flow_start_waiting(struct smx_flow *flow);
 void smx_flow_wait_again(struct smx_flow *flow);
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset);

@@ -92,6 +92,7 @@
 #define LWIP_TCP_MAX_SACK_NUM      4
 #define LWIP_TCP_TIMESTAMPS        1
 #define LWIP_TCP_KEEPALIVE         1
+#define TCP_LISTEN_BACKLOG         1
 #define TCP_TMR_INTERVAL           100  /* fast timer (delayed acks, loss by time) 100 ms, slow timer 200 ms */
 #define LWIP_TCP_RTO_TIME          3000 /* first RTO; also lwIP's default (07 I8) */
 #define TCP_MAXRTX                 12

@@ -251,6 +251,21 @@ static bool look_at_icmp(struct smx_netif *netif, const uint8_t *packet, size_t 
     return sound && (icmp.type <= SMX_ICMP6_PARAMETER || icmp.type == SMX_ICMP6_ECHO);
 }
 
+/* Who listens may have ended without a word: lwIP shall know before it answers a SYN. */
+static void look_at_syn(const struct smx_netif *netif, const uint8_t *packet, size_t len)
+{
+    bool ipv6 = packet[0] >> 4 == 6;
+    size_t header = ipv6 ? IP6_HLEN : (packet[0] & 15u) * 4u;
+    if (packet[ipv6 ? 6 : 9] != IPPROTO_TCP || len < header + TCP_HLEN ||
+        (packet[header + 13] & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+        return;
+    for (unsigned i = 0; i < SMX_NETIF_LISTENERS; i++) {
+        const struct listener *l = &netif->listener[i];
+        if (l->ops && l->ops->knock)
+            l->ops->knock(l->ctx, ipv6 ? 6 : 4, smx_be16(packet + header + 2));
+    }
+}
+
 void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len)
 {
     if (len > SMX_IP_PACKET_MAX || len < 20 || !netif->ipv4.family)
@@ -258,6 +273,7 @@ void smx_netif_input(struct smx_netif *netif, const uint8_t *packet, size_t len)
     unsigned version = packet[0] >> 4;
     if ((version != 4 && version != 6) || (version == 6 && len < 40) || !look_at_icmp(netif, packet, len))
         return;
+    look_at_syn(netif, packet, len);
     struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
     if (!p)
         return; /* as if the network had lost it */

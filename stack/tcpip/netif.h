@@ -16,7 +16,7 @@
 #define SMX_IP_PACKET_MAX    1500            /* largest IP packet in either direction */
 #define SMX_MTU_DEFAULT      SMX_CONTROL_MTU /* exits before IPR v10 (spec 04 section 11) */
 #define SMX_INTERACTIVE_MAX  640             /* packets up to this go before bulk: two SURBs still fit beside them */
-#define SMX_NETIF_LISTENERS  2               /* flows and datagrams */
+#define SMX_NETIF_LISTENERS  3               /* flows, datagrams, listeners of programs */
 #define SMX_TCPIP_MEMORY_MAX ((size_t)256 << 20) /* all segments and queues of all flows */
 
 struct smx_link {
@@ -37,6 +37,8 @@ struct smx_netif_ops {
     void (*unreachable)(void *ctx, const struct smx_unreachable *what);
     /* Every ICMP message to us that is whole and sound, errors too. */
     void (*icmp)(void *ctx, const struct smx_icmp *icmp);
+    /* Somebody wants to connect to this port, by IPv4 or IPv6; lwIP has not seen it yet. */
+    void (*knock)(void *ctx, uint8_t family, uint16_t port);
     /* Every SMX_NETIF_TICK while something is connected. */
     void (*tick)(void *ctx, smx_ns now);
     /* The link takes packets again. */
