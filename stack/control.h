@@ -86,9 +86,14 @@ enum smx_control_op {
 #define SMX_SOCKET_ACCEPTED 'a'
 
 enum smx_open_flags { SMX_OPEN_NONBLOCK = 1 };
-/* In FLOW, and but for the first in BIND of datagram sockets: SO_REUSEADDR or SO_REUSEPORT, IPV6_V6ONLY. */
-enum smx_flow_flags { SMX_FLOW_CONNECT = 1, SMX_FLOW_REUSE = 2, SMX_FLOW_IPV6_ONLY = 4 };
-enum smx_listen_flags { SMX_LISTEN_IPV6 = 1 /* kind 'T' */, SMX_LISTEN_IPV6_ONLY = 2 };
+/* In FLOW, and but for the first in BIND of datagram sockets: SO_REUSEADDR or SO_REUSEPORT, IPV6_V6ONLY, and that the
+ * program's --inbound lets anybody send to where it is bound. */
+enum smx_flow_flags { SMX_FLOW_CONNECT = 1, SMX_FLOW_REUSE = 2, SMX_FLOW_IPV6_ONLY = 4, SMX_FLOW_INBOUND = 8 };
+enum smx_listen_flags {
+    SMX_LISTEN_IPV6 = 1, /* kind 'T' */
+    SMX_LISTEN_IPV6_ONLY = 2,
+    SMX_LISTEN_TUNNEL = 4, /* the any address includes the tunnel's (--inbound of the program) */
+};
 
 enum smx_socket_state {
     SMX_SOCKET_NEW,

@@ -500,7 +500,8 @@ struct smx_control_server *smx_control_new(const char *name, const struct smx_co
                                               .loopback = parts->loopback,
                                               .relays = parts->relays,
                                               .dns = parts->datagrams.dns,
-                                              .policy = parts->policy};
+                                              .policy = parts->policy,
+                                              .listeners = parts->listeners};
     server->sockets = smx_sockets_new(&sockets, on_ended, server);
     if (server->sockets && open_listeners(server))
         return server;

@@ -5,6 +5,7 @@
 #define SMX_ENGINE_CONTROL_SERVER_H
 
 #include "stack/engine/datagram_control.h"
+#include "stack/engine/listeners.h"
 #include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/engine/resolver.h"
@@ -33,6 +34,7 @@ struct smx_control_parts {
     struct smx_loopback *loopback; /* NULL: programs have the kernel's */
     struct smx_loopback *relays;   /* for what the policy sends past the tunnel; NULL: nothing */
     struct smx_policy *policy;
+    struct smx_listeners *listeners;
     struct smx_datagram_parts datagrams;
     struct smx_peers peers;
     struct smx_control_owner owner;

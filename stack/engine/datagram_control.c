@@ -30,10 +30,12 @@ static int check_local(const struct smx_datagram_parts *parts, const struct smx_
 }
 
 static int bind_socket(const struct smx_datagram_parts *parts, struct smx_datagram_socket *s,
-                       const struct smx_control_request *request, bool inbound)
+                       const struct smx_control_request *request)
 {
     struct smx_control_addr local = request->local;
     smx_addr_unmap(&local);
+    bool inbound = local.family && request->arg & SMX_FLOW_INBOUND &&
+                   smx_listeners_judge(parts->listeners, &local, true) == SMX_LISTENERS_YES;
     int error = check_local(parts, &local);
     return error ? error : smx_datagram_bind(s, &local, request->arg, inbound);
 }
@@ -50,7 +52,7 @@ static int request_bind(const struct smx_datagram_parts *parts, const struct smx
         !smx_policy_bind(parts->policy, request->local.port))
         return EACCES;
     if (!repeated)
-        error = bind_socket(parts, s, request, parts->inbound);
+        error = bind_socket(parts, s, request);
     if (!error)
         reply->local = smx_datagram_local(s);
     return error;
@@ -85,7 +87,7 @@ static int request_flow(const struct smx_datagram_parts *parts, const struct smx
         to.port = 0;
     error = route(parts, request->kind, &to, &far);
     if (!error && !smx_datagram_is_bound(s))
-        error = bind_socket(parts, s, request, parts->inbound && request->local.family);
+        error = bind_socket(parts, s, request);
     if (error)
         return error;
     struct smx_datagram_flow *flow = smx_datagram_open(s, &to, far, parts->dns, &error);

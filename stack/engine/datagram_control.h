@@ -5,6 +5,7 @@
 #define SMX_ENGINE_DATAGRAM_CONTROL_H
 
 #include "stack/engine/dns_service.h"
+#include "stack/engine/listeners.h"
 #include "stack/tcpip/datagram.h"
 
 struct smx_datagram_parts {
@@ -12,7 +13,7 @@ struct smx_datagram_parts {
     struct smx_datagrams *datagrams;
     struct smx_dns_service *dns;
     struct smx_policy *policy;
-    bool inbound; /* bound sockets take datagrams from everybody (SMX_INBOUND_TUNNEL) */
+    struct smx_listeners *listeners; /* knows who may take datagrams from everybody */
 };
 
 /* Whether a request about a socket of this kind belongs here. */

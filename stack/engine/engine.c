@@ -329,6 +329,11 @@ static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
         return false;
     }
     engine->loopback = engine->options.in_process ? NULL : engine->relays;
+    engine->listeners = smx_listeners_new(engine->netif, engine->options.name, &peers, engine->options.config.inbound);
+    if (!engine->listeners) {
+        smx_fail(fault, SMX_E_NOMEM, "out of memory");
+        return false;
+    }
     const struct smx_control_parts parts = {
         .netif = engine->netif,
         .flows = engine->flows,
@@ -336,11 +341,12 @@ static bool make_control(struct smx_engine *engine, struct smx_fault *fault)
         .loopback = engine->loopback,
         .relays = engine->relays,
         .policy = engine->policy,
+        .listeners = engine->listeners,
         .datagrams = {.netif = engine->netif,
                       .datagrams = engine->datagrams,
                       .dns = engine->dns,
                       .policy = engine->policy,
-                      .inbound = engine->options.config.inbound == SMX_INBOUND_TUNNEL},
+                      .listeners = engine->listeners},
         .peers = peers,
         .owner = {.ctx = engine, .hello = on_hello, .status = on_status, .drained = datagrams_drained, .stop = on_stop},
     };
@@ -423,6 +429,7 @@ void smx_engine_free(struct smx_engine *engine)
         return;
     smx_control_free(engine->control);
     smx_loopback_free(engine->relays);
+    smx_listeners_free(engine->listeners);
     smx_datagrams_free(engine->datagrams);
     smx_dns_service_free(engine->dns);
     smx_resolver_free(engine->resolver);

@@ -17,6 +17,7 @@ struct smx_engine {
     struct smx_resolver *resolver;
     struct smx_dns_service *dns;
     struct smx_datagrams *datagrams;
+    struct smx_listeners *listeners;
     struct smx_loopback *loopback; /* NULL inside a program: it has the kernel's */
     struct smx_loopback *relays;   /* for what goes past the tunnel; the same, if that is there */
     struct smx_policy *policy;

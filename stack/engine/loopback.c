@@ -20,8 +20,7 @@
  */
 #include "stack/engine/loopback.h"
 
-#include "core/base/encoding.h"
-#include "core/base/random.h"
+#include "stack/engine/door.h"
 #include "stack/engine/relay.h"
 
 #include <errno.h>
@@ -103,25 +102,9 @@ static bool takes_family(const struct listener *l, uint8_t family)
 
 /* --- listeners ---------------------------------------------------------------------------------------------------- */
 
-/* \0<engine>.<kind><16 hex digits> (stack/control.h) */
-static socklen_t unix_name(const struct smx_loopback *lb, struct sockaddr_un *a, char kind, const uint8_t *id)
-{
-    char hex[2 * SMX_SOCKET_ID_LEN + 1];
-    *a = (struct sockaddr_un){.sun_family = AF_UNIX};
-    smx_hex_encode(hex, id, SMX_SOCKET_ID_LEN);
-    int len = snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "%s.%c%s", lb->engine, kind, hex);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
-}
-
 static bool is_alive(const struct smx_loopback *lb, const struct listener *l)
 {
-    struct sockaddr_un name;
-    socklen_t len = unix_name(lb, &name, l->kind, l->id);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && bind(fd, (struct sockaddr *)&name, len) && errno == EADDRINUSE;
-    if (fd >= 0)
-        close(fd);
-    return alive;
+    return smx_door_exists(lb->engine, l->kind, l->id);
 }
 
 static void remove_listener(struct smx_loopback *lb, struct listener *l)
@@ -362,18 +345,10 @@ static int connect_host(struct smx_relay *r)
 
 /* --- to a program ------------------------------------------------------------------------------------------------- */
 
-/* After the program is gone anybody could take the name. It may also have left its listener to children or to another
- * user, so its user is as good as its ancestry. */
-static bool is_trusted(const struct smx_relay *r)
-{
-    struct ucred peer = smx_peer_of(r->far);
-    return peer.pid && (!peer.uid || peer.uid == geteuid() || smx_peer_allowed(&r->loopback->peers, &peer));
-}
-
 static void try_program(struct smx_relay *r, smx_ns now)
 {
     if (!connect(r->far, (struct sockaddr *)&r->listener, r->listener_len)) {
-        if (is_trusted(r))
+        if (smx_door_trusted(&r->loopback->peers, r->far))
             connected(r);
         else
             end(r, ECONNREFUSED);
@@ -410,15 +385,12 @@ static int connect_program(struct smx_relay *r, const struct listener *l)
 {
     struct smx_loopback *lb = r->loopback;
     uint8_t id[SMX_SOCKET_ID_LEN];
-    struct sockaddr_un name;
-    smx_random_bytes(&smx_random_system, id, sizeof(id));
-    socklen_t len = unix_name(lb, &name, SMX_SOCKET_ACCEPTED, id);
-    r->far = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (r->far < 0 || bind(r->far, (struct sockaddr *)&name, len))
+    r->far = smx_door_guest(lb->engine, id);
+    if (r->far < 0)
         return ENOBUFS;
     if (!r->local.port)
         smx_loopback_bind(lb, &r->local);
-    r->listener_len = unix_name(lb, &r->listener, l->kind, l->id);
+    r->listener_len = smx_door_name(&r->listener, lb->engine, l->kind, l->id);
     r->until = smx_loop_now(lb->loop) + SMX_LOOPBACK_WAIT;
     wait_for_program(r);
     r->start.accepted(r->start.ctx, id, &r->local);
@@ -459,7 +431,8 @@ struct smx_relay *smx_relay_open(struct smx_loopback *lb, const struct smx_relay
     lb->relays = r;
     lb->relays_n++;
     const struct listener *l = start->direct ? NULL : find_alive(lb, &start->to);
-    *error = l ? connect_program(r, l) : connect_host(r);
+    bool host = start->direct || smx_loopback_is(&start->to);
+    *error = l ? connect_program(r, l) : host ? connect_host(r) : ECONNREFUSED;
     if (!*error)
         return r;
     r->start.fd = -1;

@@ -46,6 +46,7 @@ struct record {
     bool armed;
     bool direct;  /* past the tunnel */
     bool counted; /* among the connections */
+    bool entered; /* from the tunnel, to a listener, whose port it has */
     size_t filler;
     struct smx_timer timer; /* OPEN without ARMED; then an attempt that takes too long */
 };
@@ -58,6 +59,7 @@ struct smx_sockets {
     struct smx_policy *policy;
     struct smx_policy_limits limits;
     unsigned connections;
+    struct smx_listeners *listeners;
     struct smx_loop *loop;
     void (*ended)(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN]);
     void *ctx;
@@ -187,7 +189,7 @@ static bool port_taken(struct smx_sockets *sockets, const struct record *except,
 {
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct record *r = sockets->bucket[i]; r; r = r->next)
-            if (r != except && r->local.port == port && !smx_loopback_is(&r->local) && !r->direct &&
+            if (r != except && r->local.port == port && !smx_loopback_is(&r->local) && !r->direct && !r->entered &&
                 (r->state == SMX_SOCKET_CONNECTING || r->state == SMX_SOCKET_CONNECTED))
                 return true;
     return false;
@@ -222,6 +224,13 @@ static bool is_loopback(const struct smx_sockets *sockets, const struct smx_cont
     return sockets->loopback && smx_loopback_is(addr);
 }
 
+/* A connection to our own address does not leave the machine. */
+static bool is_own(const struct smx_sockets *sockets, const struct smx_control_addr *addr)
+{
+    struct smx_control_addr own = smx_netif_address(sockets->netif, addr->family);
+    return sockets->loopback && own.family && smx_addr_same_ip(addr, &own);
+}
+
 /* The any address is the tunnel's and loopback together. */
 static int choose_local(struct smx_sockets *sockets, const struct record *r, struct smx_control_addr *local)
 {
@@ -230,6 +239,8 @@ static int choose_local(struct smx_sockets *sockets, const struct record *r, str
         local->port = free_port(sockets);
     if (!error && sockets->loopback && (is_any(local) || smx_loopback_is(local)))
         error = smx_loopback_bind(sockets->loopback, local);
+    if (!error && !is_loopback(sockets, local))
+        error = smx_listeners_bind(sockets->listeners, r->id, local, true);
     return error;
 }
 
@@ -252,6 +263,26 @@ int smx_socket_bind(struct smx_sockets *sockets, const struct smx_control_reques
     return 0;
 }
 
+/* Where the socket listens: on loopback, on the tunnel's address, on both for the any address. */
+static int listen_at(const struct smx_sockets *sockets, const struct record *r, const struct smx_control_request *q,
+                     const struct smx_control_addr *local)
+{
+    char kind = q->arg & SMX_LISTEN_IPV6 ? 'T' : 't';
+    bool only = q->arg & SMX_LISTEN_IPV6_ONLY, loopback = smx_loopback_is(local);
+    enum smx_listeners_verdict inside =
+        loopback ? SMX_LISTENERS_NOT_HERE : smx_listeners_judge(sockets->listeners, local, q->arg & SMX_LISTEN_TUNNEL);
+    if (inside == SMX_LISTENERS_DENIED)
+        return EACCES;
+    if (inside == SMX_LISTENERS_NOT_HERE && !sockets->loopback)
+        return EOPNOTSUPP; /* it is the kernel's */
+    int error = inside == SMX_LISTENERS_YES ? smx_listeners_bind(sockets->listeners, r->id, local, only) : 0;
+    if (!error && sockets->loopback)
+        error = smx_loopback_listen(sockets->loopback, r->id, kind, only, local);
+    if (!error && inside == SMX_LISTENERS_YES)
+        error = smx_listeners_listen(sockets->listeners, kind, r->id, local, only);
+    return error;
+}
+
 int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_request *request,
                       struct smx_control_reply *reply)
 {
@@ -259,16 +290,13 @@ int smx_socket_listen(struct smx_sockets *sockets, const struct smx_control_requ
     if (!r)
         return ENOBUFS;
     struct smx_control_addr local = r->local.family ? r->local : request->local;
-    if (!sockets->loopback || !(is_any(&local) || smx_loopback_is(&local)))
-        return EOPNOTSUPP;
     if (r->state != SMX_SOCKET_NEW && r->state != SMX_SOCKET_LISTENING)
         return EINVAL;
     int error = local.port ? 0 : choose_local(sockets, r, &local);
     if (!error && !smx_policy_bind(sockets->policy, local.port)) /* any port, as bind gave it, is for connecting */
         error = EACCES;
     if (!error)
-        error = smx_loopback_listen(sockets->loopback, r->id, request->arg & SMX_LISTEN_IPV6 ? 'T' : 't',
-                                    request->arg & SMX_LISTEN_IPV6_ONLY, &local);
+        error = listen_at(sockets, r, request, &local);
     if (error)
         return error;
     r->state = SMX_SOCKET_LISTENING;
@@ -311,6 +339,35 @@ static void on_accepted(void *ctx, const uint8_t id[static SMX_SOCKET_ID_LEN], c
 }
 
 static const struct smx_flow_ops flow_ops = {.connected = on_connected, .closed = on_closed};
+
+/* Somebody came in from the tunnel. The program will ask by this id. */
+static struct smx_flow *on_entered(void *ctx, const uint8_t door[static SMX_SOCKET_ID_LEN],
+                                   const uint8_t id[static SMX_SOCKET_ID_LEN], struct smx_entrant *who,
+                                   struct smx_flow_start *start, int *error)
+{
+    struct smx_sockets *sockets = ctx;
+    const struct record *listener = find(sockets, door);
+    struct record *r = find_or_make(sockets, id);
+    *error = ENOBUFS;
+    if (!r)
+        return NULL;
+    if (listener)
+        r->options = listener->options;
+    leave_idle(r);
+    r->state = SMX_SOCKET_CONNECTED;
+    r->entered = true;
+    r->to = who->peer;
+    r->local = who->local;
+    start->options = r->options;
+    start->ops = &flow_ops;
+    start->ctx = r;
+    struct smx_flow *flow = smx_flow_accept(sockets->flows, who, start, error);
+    if (!flow)
+        forget(r);
+    else if (r->state == SMX_SOCKET_CONNECTED) /* else it ended at once and on_closed was called */
+        r->flow = flow;
+    return flow;
+}
 
 static bool start_relay(struct record *r, int *error)
 {
@@ -385,7 +442,7 @@ static void start_when_ready(struct record *r)
     if (fd < 0 || !r->armed)
         return;
     smx_timer_set(r->sockets->loop, &r->timer, SMX_NEVER);
-    bool relayed = r->direct || is_loopback(r->sockets, &r->to);
+    bool relayed = r->direct || is_loopback(r->sockets, &r->to) || is_own(r->sockets, &r->to);
     bool started = !r->direct && smx_dns_service_is(&r->to) ? start_dns(r, &error)
                    : relayed                                ? start_relay(r, &error)
                                                             : start_flow(r, &error);
@@ -676,6 +733,8 @@ struct smx_sockets *smx_sockets_new(const struct smx_sockets_parts *parts,
     sockets->relays = parts->relays;
     sockets->dns = parts->dns;
     sockets->policy = parts->policy;
+    sockets->listeners = parts->listeners;
+    smx_listeners_serve(parts->listeners, on_entered, sockets);
     sockets->limits = smx_policy_limits(parts->policy);
     sockets->loop = smx_netif_loop(parts->netif);
     sockets->ended = ended;

@@ -5,6 +5,7 @@
 #define SMX_ENGINE_SOCKETS_H
 
 #include "stack/engine/dns_service.h"
+#include "stack/engine/listeners.h"
 #include "stack/engine/loopback.h"
 #include "stack/engine/peer.h"
 #include "stack/policy/policy.h"
@@ -22,6 +23,7 @@ struct smx_sockets_parts {
     struct smx_loopback *relays;   /* for what goes past the tunnel; NULL: nothing may */
     struct smx_dns_service *dns;
     struct smx_policy *policy;
+    struct smx_listeners *listeners;
 };
 
 /* ended: a connection attempt or a connection is over, the record says how. */

@@ -82,6 +82,8 @@ static void start(void)
                                                   .policy = parts.policy};
     parts.peers.in_process = true;
     parts.owner = (struct smx_control_owner){.hello = on_hello, .status = on_status, .stop = on_stop};
+    parts.listeners = smx_listeners_new(parts.netif, name, &parts.peers, SMX_INBOUND_TUNNEL);
+    parts.datagrams.listeners = parts.listeners;
     server = smx_control_new(name, &parts, &fault);
     if (!server)
         abort();

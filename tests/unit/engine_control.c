@@ -75,6 +75,7 @@ static void open_world(bool in_process, pid_t tree)
     parts.owner = (struct smx_control_owner){.hello = on_hello, .status = on_status, .stop = on_stop};
     snprintf(name, sizeof(name), "smolmix-test%d", (int)getpid());
     parts.relays = smx_loopback_new(loop, name, &parts.peers);
+    parts.listeners = smx_listeners_new(parts.netif, name, &parts.peers, SMX_INBOUND_TUNNEL);
     server = smx_control_new(name, &parts, &fault);
     cr_assert(server, "%s", fault.text);
     port = 0;
@@ -86,6 +87,7 @@ static void close_world(void)
 {
     smx_control_free(server);
     smx_loopback_free(parts.relays);
+    smx_listeners_free(parts.listeners);
     smx_resolver_free(parts.resolver);
     smx_flows_free(parts.flows);
     smx_netif_free(parts.netif);
