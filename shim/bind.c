@@ -1,17 +1,11 @@
 /*
  * bind(2) and listen(2). A loopback address makes the socket one of the kernel; the any address (and the tunnel's own)
- * is the engine's, which hands out ports. What waits for connections from elsewhere is refused for TCP at listen and
- * for UDP at bind, unless SMOLMIX_INBOUND=loopback says that "any" means loopback.
+ * is the engine's, which hands out ports. What it means to listen on them is --inbound: the tunnel's address (the unix
+ * socket listens, the engine lets in who comes through the tunnel; accept.c), loopback, or nothing.
  *
- * Under the guard loopback is the engine's too: the unix socket listens, the engine notes the address and connects to
- * it (accept.c). "Any" then means loopback, unless SMOLMIX_INBOUND=deny.
+ * Under the guard loopback is the engine's too, in the same way, and the any address means both.
  */
 #include "shim/shim.h"
-
-static int refused_inbound(void)
-{
-    return smx_serve_config()->inbound == SMX_INBOUND_DENY ? -EACCES : -EOPNOTSUPP;
-}
 
 static int check_address(const struct smx_socket *s, const struct smx_address *a)
 {
@@ -38,21 +32,27 @@ static int bind_kernel(int fd, struct smx_socket *s, struct smx_address *a)
     return r ? r : (int)raw(SYS_bind, fd, &a->any, a->len);
 }
 
+/* The socket's name is one of the engine that serves now. */
+static int join_engine(int fd, struct smx_socket *s)
+{
+    char engine[SMX_CONTROL_NAME_MAX];
+
+    int r = smx_serve(engine);
+    return r == 0 && __builtin_strcmp(engine, s->engine) != 0 ? smx_renew(fd, s) : r;
+}
+
 static int bind_engine(struct smx_socket *s, int fd, const struct smx_address *a)
 {
     struct smx_control_request request;
     struct smx_control_reply reply;
-    char engine[SMX_CONTROL_NAME_MAX];
 
-    int r = smx_serve(engine);
+    int r = join_engine(fd, s);
     if (r)
-        return r;
-    if (__builtin_strcmp(engine, s->engine) != 0 && (r = smx_renew(fd, s)))
         return r;
     smx_control_request(&request, SMX_CTL_BIND, s);
     smx_address_to_control(&request.local, a);
     if (!smx_is_stream(s))
-        request.arg = smx_flow_flags(fd, s);
+        request.arg = smx_flow_flags(fd, s, &request.local);
     r = smx_control_ask(s->engine, &request, &reply);
     if (r == 0)
         smx_memo_bind(s->id, reply.local.family ? &reply.local : &request.local);
@@ -108,22 +108,34 @@ static int listen_kernel(int fd, struct smx_socket *s, int backlog)
     return r ? r : (int)raw(SYS_listen, fd, backlog);
 }
 
+static bool is_ipv6_loopback(const struct smx_control_addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+
+    return __builtin_memcmp(a->ip, one, sizeof(one)) == 0;
+}
+
 /* The socket listens before anybody can hear of it. */
 static int listen_engine(int fd, struct smx_socket *s, int backlog)
 {
     struct smx_control_request request;
     struct smx_control_reply reply;
 
+    int r = join_engine(fd, s);
+    if (r)
+        return r;
     smx_control_request(&request, SMX_CTL_LISTEN, s);
     request.local.family = smx_is_ipv6(s) ? 6 : 4;
     request.arg = (smx_is_ipv6(s) ? SMX_LISTEN_IPV6 : 0) | (smx_option_ipv6_only(s) ? SMX_LISTEN_IPV6_ONLY : 0);
     bool bound = smx_memo_bound(s->id, &reply.local);
     if (bound)
         request.local = reply.local;
-    bool inside = request.local.family == 4 ? request.local.ip[0] == IN_LOOPBACKNET : request.local.ip[15] == 1;
+    bool inside = request.local.family == 4 ? request.local.ip[0] == IN_LOOPBACKNET : is_ipv6_loopback(&request.local);
     if (!inside && smx_serve_config()->inbound == SMX_INBOUND_DENY)
         return -EACCES;
-    int r = (int)raw(SYS_listen, fd, backlog);
+    if (smx_serve_config()->inbound == SMX_INBOUND_TUNNEL)
+        request.arg |= SMX_LISTEN_TUNNEL;
+    r = (int)raw(SYS_listen, fd, backlog);
     if (r)
         return r;
     r = smx_control_ask(s->engine, &request, &reply);
@@ -142,12 +154,11 @@ static int listen_tunnel(int fd, struct smx_socket *s, int backlog)
         return -EOPNOTSUPP;
     if (smx_was_connected(fd))
         return -EINVAL;
-    if (smx_guarded())
+    bool chosen = smx_memo_bound(s->id, &bound);
+    if (smx_guarded() || smx_serve_config()->inbound != SMX_INBOUND_LOOPBACK || chosen)
         return listen_engine(fd, s, backlog);
-    if (smx_serve_config()->inbound != SMX_INBOUND_LOOPBACK)
-        return refused_inbound();
     int r = smx_make_kernel(fd, s, NULL);
-    if (r == 0 && !smx_memo_bound(s->id, &bound)) {
+    if (r == 0) {
         smx_address_loopback(&s->name, smx_is_ipv6(s), smx_is_ipv6(s) && !smx_option_ipv6_only(s), 0);
         r = (int)raw(SYS_bind, fd, &s->name.any, s->name.len);
     }

@@ -97,3 +97,19 @@ int smx_control_ask(const char *engine, const struct smx_control_request *reques
         r = -ENETDOWN;
     return r ? r : -reply->error;
 }
+
+int smx_tunnel_addresses(struct smx_control_reply *reply)
+{
+    struct smx_control_request request;
+    char engine[SMX_CONTROL_NAME_MAX];
+
+    int r = smx_serve(engine);
+    int control = r ? r : smx_control_open(engine);
+    if (control < 0)
+        return control;
+    smx_control_limit(control, smx_may_wait() ? SMX_READY_SECONDS : 1);
+    smx_control_request(&request, SMX_CTL_HELLO, NULL);
+    r = smx_control_call(control, &request, reply, sizeof(*reply));
+    raw(SYS_close, control);
+    return r || reply->error || reply->addr_n == 0 || reply->addr_n > SMX_CONTROL_ADDRS_MAX ? -ENETDOWN : 0;
+}

@@ -93,14 +93,23 @@ static int open_engine(int fd, struct smx_socket *s)
     return r ? r : smx_control_open(s->engine);
 }
 
-unsigned smx_flow_flags(int fd, const struct smx_socket *s)
+static bool is_inbound(const struct smx_control_addr *bound)
+{
+    static const uint8_t any[sizeof(bound->ip)];
+    enum smx_inbound_policy policy = smx_serve_config()->inbound;
+
+    return bound->family && (policy == SMX_INBOUND_TUNNEL ||
+                             (policy == SMX_INBOUND_LOOPBACK && memcmp(bound->ip, any, sizeof(any)) != 0));
+}
+
+unsigned smx_flow_flags(int fd, const struct smx_socket *s, const struct smx_control_addr *bound)
 {
     int reuse = 0;
     socklen_t len = sizeof(reuse);
 
     raw(SYS_getsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &len);
     return (reuse || smx_option_reuse_port(s) ? SMX_FLOW_REUSE : 0u) |
-           (smx_option_ipv6_only(s) ? SMX_FLOW_IPV6_ONLY : 0u);
+           (smx_option_ipv6_only(s) ? SMX_FLOW_IPV6_ONLY : 0u) | (is_inbound(bound) ? SMX_FLOW_INBOUND : 0u);
 }
 
 /* place NULL: the socket is connected to none any more. */
@@ -114,10 +123,10 @@ static int ask_for_flow(int fd, struct smx_socket *s, const struct smx_control_a
         return control;
     smx_options_send(control, fd, s);
     smx_control_request(&request, SMX_CTL_FLOW, s);
-    request.arg = flags | smx_flow_flags(fd, s);
+    smx_memo_bound(s->id, &request.local);
+    request.arg = flags | smx_flow_flags(fd, s, &request.local);
     if (place)
         request.addr = *place;
-    smx_memo_bound(s->id, &request.local);
     int r = smx_control_call(control, &request, &reply, SMX_REPLY_HEAD);
     raw(SYS_close, control);
     if (r == 0 && reply.error == 0)

@@ -24,6 +24,17 @@ int smx_give_name(void *addr, socklen_t *len, const struct smx_socket *s, const 
     return r ? r : smx_copy_out(len, &out.len, sizeof(out.len));
 }
 
+/* A connected socket has an address of its own, and programs find out theirs by connecting a UDP socket: that takes
+ * until the tunnel is ready. */
+static bool waits_for_address(int fd, const struct smx_socket *s, const struct smx_control_addr *local)
+{
+    static const uint8_t any[sizeof(local->ip)];
+    struct smx_control_reply ready;
+
+    return !smx_is_stream(s) && __builtin_memcmp(local->ip, any, sizeof(any)) == 0 && smx_was_connected(fd) &&
+           smx_may_wait() && smx_tunnel_addresses(&ready) == 0;
+}
+
 int smx_getsockname(int fd, void *addr, socklen_t *len)
 {
     struct smx_control_reply reply;
@@ -35,6 +46,8 @@ int smx_getsockname(int fd, void *addr, socklen_t *len)
     bool bound = smx_memo_bound(s.id, &local);
     if ((smx_was_connected(fd) || !smx_is_stream(&s) || (!bound && smx_is_listening(fd))) &&
         smx_ask_state(&s, &reply) && reply.local.family)
+        local = reply.local;
+    if (waits_for_address(fd, &s, &local) && smx_ask_state(&s, &reply) && reply.local.family)
         local = reply.local;
     return (int)smx_result(smx_give_name(addr, len, &s, &local));
 }

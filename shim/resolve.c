@@ -116,12 +116,10 @@ int smx_query(const uint8_t *query, size_t len, struct smx_control_reply *reply)
 
 bool smx_tunnel_families(bool *ipv4, bool *ipv6)
 {
-    struct smx_control_request request;
     struct smx_control_reply reply;
 
     *ipv4 = *ipv6 = false;
-    smx_control_request(&request, SMX_CTL_HELLO, NULL);
-    if (ask(&request, &reply) != 0 || reply.addr_n == 0)
+    if (smx_tunnel_addresses(&reply) != 0)
         return false;
     for (int i = 0; i < reply.addr_n; i++)
         *(reply.addrs[i].family == 4 ? ipv4 : ipv6) = true;

@@ -137,6 +137,10 @@ void smx_control_request(struct smx_control_request *request, enum smx_control_o
 bool smx_control_trusted(int fd);
 bool smx_control_trusted_user(uid_t user);
 
+/* The tunnel's own addresses, in reply->addrs; waits until it is ready. 0 or -ENETDOWN. */
+int smx_tunnel_addresses(struct smx_control_reply *reply);
+
+#define SMX_READY_SECONDS   70 /* a tunnel is ready, or has failed, after 60 */
 #define SMX_CONTROL_SECONDS 10 /* for questions that an engine answers at once */
 
 /* --- who serves (serve.c), the engine in our own process (guest.c) ------------------------------------------------ */
@@ -203,8 +207,8 @@ long smx_datagram_errno(const struct smx_socket *s, long r);
 size_t smx_datagram_largest(const struct smx_socket *s, bool ipv6);
 /* The place that a flow's name spells. */
 bool smx_flow_place(const struct smx_socket *s, const struct smx_address *name, struct smx_control_addr *place);
-/* SMX_FLOW_REUSE, SMX_FLOW_IPV6_ONLY */
-unsigned smx_flow_flags(int fd, const struct smx_socket *s);
+/* SMX_FLOW_REUSE, SMX_FLOW_IPV6_ONLY, SMX_FLOW_INBOUND; bound: where the socket is, or is going to be, family 0: not */
+unsigned smx_flow_flags(int fd, const struct smx_socket *s, const struct smx_control_addr *bound);
 
 /* --- the interposed functions that others need -------------------------------------------------------------------- */
 
