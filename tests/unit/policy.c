@@ -449,7 +449,8 @@ Test(policy, the_first_private_range_is_told_with_a_way_out)
     judge(policy, TCP, "192.168.7.9", 80);
     judge(policy, TCP, "172.16.0.1", 80);
     cr_expect_eq(told, 1);
-    cr_expect(strstr(told_text, "allow = [\"*\", \"192.168.0.0/16\"]") && strstr(told_text, "--policy"), "%s", told_text);
+    cr_expect(strstr(told_text, "allow = [\"*\", \"192.168.0.0/16\"]") && strstr(told_text, "--policy"), "%s",
+              told_text);
     cr_expect(!strstr(told_text, "192.168.7.9"), "destinations are not named: %s", told_text);
     smx_policy_free(policy);
 }
