@@ -11,8 +11,8 @@
  *   txqueuelen      What waits here waits before the tunnel's own priorities: no more than a burst that one ack sets
  *                   free, and when shaped (60 kB/s) half a second's worth.
  *   initcwnd        The first flight goes into our own queue, which is paced, and not into a network that it could flood.
- *   initrwnd        The exit's SURBs for so much are there ahead of need (core/ipr/surbs.c), so a server may use them in
- *                   its first round trips.
+ *   initrwnd        The exit has SURBs ahead of need (core/ipr/surbs.c), so a server may use some in its first round trips.
+ *                   When shaped, few: it would take that burst for the tunnel's speed.
  *   rto_min         The mixnet itself repeats what was lost, after more than a second. A timeout of 200 ms after an
  *                   unusually slow draw of delays would only send twice what is on its way.
  *   quickack        Acks are thinned and share packets with others (core/ipr/uplink.c): delaying them saves nothing,
@@ -44,6 +44,7 @@
 #define QUEUE_SHAPED    24  /* packets in the device */
 #define QUEUE           192
 #define CWND_FIRST      32 /* packets: SMX_IPR_QUEUE_SOFT of them find room in the tunnel */
+#define RWND_SHAPED     24
 #define RWND_FIRST      96
 #define RTO_MIN_MS      1000
 #define STATE_TIME_WAIT 6
@@ -180,18 +181,18 @@ static int set_address(int fd, int index, uint16_t type, const struct smx_contro
     return ask(fd, &request);
 }
 
-static void add_metrics(struct request *request)
+static void add_metrics(struct request *request, bool shaped)
 {
     struct rtattr *metrics = add(request, RTA_METRICS, NULL, 0);
     add_number(request, RTAX_LOCK, 1u << RTAX_RTO_MIN);
     add_number(request, RTAX_INITCWND, CWND_FIRST);
-    add_number(request, RTAX_INITRWND, RWND_FIRST);
+    add_number(request, RTAX_INITRWND, shaped ? RWND_SHAPED : RWND_FIRST);
     add_number(request, RTAX_RTO_MIN, RTO_MIN_MS);
     add_number(request, RTAX_QUICKACK, 1);
     metrics->rta_len = (uint16_t)((char *)request + request->header.nlmsg_len - (char *)metrics);
 }
 
-static int set_route(int fd, int index, const struct smx_control_addr *own)
+static int set_route(int fd, int index, const struct smx_control_addr *own, bool shaped)
 {
     struct rtmsg info = {.rtm_family = family_of(own),
                          .rtm_table = RT_TABLE_MAIN,
@@ -201,11 +202,12 @@ static int set_route(int fd, int index, const struct smx_control_addr *own)
     struct request request;
     begin(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &info, sizeof(info));
     add_number(&request, RTA_OIF, (uint32_t)index);
-    add_metrics(&request);
+    add_metrics(&request, shaped);
     return ask(fd, &request);
 }
 
-static int move_to(int fd, int index, const struct smx_control_addr *address, const struct smx_control_addr *old)
+static int move_to(int fd, int index, const struct smx_control_addr *address, const struct smx_control_addr *old,
+                   bool shaped)
 {
     if (address->family) {
         int error = set_address(fd, index, RTM_NEWADDR, address);
@@ -215,7 +217,7 @@ static int move_to(int fd, int index, const struct smx_control_addr *address, co
     /* The old one goes after the new one came: without any address the kernel would forget the routes, too. */
     if (old && old->family && (old->family != address->family || memcmp(old->ip, address->ip, sizeof(old->ip))))
         set_address(fd, index, RTM_DELADDR, old);
-    return address->family ? set_route(fd, index, address) : 0;
+    return address->family ? set_route(fd, index, address, shaped) : 0;
 }
 
 enum smx_err smx_netlink_configure(int route, const struct smx_tun_network *network, const struct smx_tun_own *old,
@@ -231,11 +233,11 @@ enum smx_err smx_netlink_configure(int route, const struct smx_tun_network *netw
         (void)set_noqueue(route, index); /* kernels without it drop instead */
     if (!error) {
         what = "its IPv4 address";
-        error = move_to(route, index, &network->own.ipv4, old ? &old->ipv4 : NULL);
+        error = move_to(route, index, &network->own.ipv4, old ? &old->ipv4 : NULL, network->shaped);
     }
     if (!error) {
         what = "its IPv6 address";
-        error = move_to(route, index, &network->own.ipv6, old ? &old->ipv6 : NULL);
+        error = move_to(route, index, &network->own.ipv6, old ? &old->ipv6 : NULL, network->shaped);
         if (error == EACCES || error == EOPNOTSUPP || error == EAFNOSUPPORT || error == EPERM)
             error = 0; /* a kernel without IPv6 (or with it switched off): programs do without it, too */
     }

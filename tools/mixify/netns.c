@@ -150,8 +150,9 @@ static void set(const char *name, const char *value)
  *                     the kernel then drops those as old (PAWS). With 1 % loss that was a download's half speed.
  *   no_metrics_save   what one connection met says nothing about the next one's time or room
  *   slow_start_after_idle  idle time does not make the tunnel forget its capacity
- *   rmem              the windows that far ends may fill: what is under way and twice that, at 230 kB/s when shaped, else
- *                     2 MB/s. More would wait at the exit, before whatever comes next. Half of it is bookkeeping.
+ *   rmem              the windows that far ends may fill. The first one is small, then the kernel gives twice what a round
+ *                     trip brings, up to what covers 230 kB/s and 0.5 s when shaped, else 2 MB/s and 1 s. More would wait at
+ *                     the exit for SURBs, before whatever comes next. Nearly half of it is bookkeeping.
  *   wmem              what a program may leave behind when it ends: mixify waits 10 s for it
  */
 static void tune(bool shaped)
@@ -174,8 +175,8 @@ static void tune(bool shaped)
     char groups[32];
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         set(settings[i][0], settings[i][1]);
-    set("ipv4/tcp_rmem", shaped ? "4096 262144 524288" : "4096 524288 4194304");
-    set("ipv4/tcp_wmem", shaped ? "4096 65536 524288" : "4096 262144 4194304");
+    set("ipv4/tcp_rmem", shaped ? "4096 65536 196608" : "4096 262144 4194304");
+    set("ipv4/tcp_wmem", shaped ? "4096 65536 196608" : "4096 262144 4194304");
     snprintf(groups, sizeof(groups), "%u %u", (unsigned)getegid(), (unsigned)getegid());
     set("ipv4/ping_group_range", groups); /* ping without privileges, which nobody gains here */
 }
