@@ -7,6 +7,7 @@
  * refused: ENOPROTOOPT. On sockets of the kernel (loopback) the same table says which options may be set, so that none
  * can be set that leads elsewhere (source routes, devices, multicast).
  */
+#include "shim/interfaces.h"
 #include "shim/shim.h"
 
 #include <limits.h>
@@ -477,6 +478,8 @@ int smx_ioctl(int fd, unsigned long request, void *argument)
     struct smx_socket s;
     int queued = 0;
 
+    if (smx_is_interface_request(request) && !smx_is_engine() && smx_identify(fd, &s) == 0)
+        return (int)smx_result(smx_interface_ioctl(request, argument));
     if ((request != SIOCOUTQ && request != SIOCOUTQNSD) || smx_is_engine() || smx_identify(fd, &s) != 0 ||
         s.class != SMX_TUNNEL || !smx_is_stream(&s))
         return (int)smx_result(raw(SYS_ioctl, fd, request, argument));

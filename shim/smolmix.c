@@ -18,7 +18,8 @@
  *   serve.c        which engine                                  environment.c what children need
  *   guest.c        the engine as a thread of ours                target.c      which programs may be started
  *   socket.c connect.c bind.c accept.c send.c recv.c             exec.c spawn.c leave.c syscall.c dlopen.c remote.c
- *   kernel.c       loopback: real INET sockets, kept on a leash
+ *   kernel.c       loopback: real INET sockets, kept on a leash  datagram.c datagram_recv.c
+ *   interfaces.c   the tunnel as an interface                    getifaddrs.c
  *
  * A socket's states as the shim sees them, from two questions to the kernel and one to the engine:
  *
@@ -43,9 +44,8 @@
  *
  *   Programs that the preload cannot reach (target.c) are not started, unless a guard is there or the user said off.
  *   An engine inside the process ends with it: sockets that survive an exec, or the end of a parent, are dead then.
- *   UDP reaches loopback only; listening on the tunnel, ping and raw sockets are refused (EOPNOTSUPP, EACCES, EPERM).
- *   getifaddrs and the SIOCGIF ioctls tell about the host's interfaces.
- *   Differences from TCP that remain are listed on top of connect.c, of loopback sockets on top of kernel.c.
+ *   Differences from TCP that remain are listed on top of connect.c, from UDP on top of datagram.c, of loopback sockets
+ *   on top of kernel.c, of interfaces on top of interfaces.c.
  */
 #include "shim/shim.h"
 

@@ -1,10 +1,13 @@
 /* The calls of a guarded program, one by one: arguments in, the shim's function, results out. */
 #include "shim/supervisor/internal.h"
 
+#include "shim/interfaces.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <unistd.h>
 
@@ -251,11 +254,34 @@ static enum smx_outcome on_process_vm_writev(struct smx_call *call, long *result
     return only_in_the_tree(call, result, INT(0));
 }
 
-/* They would tell about the interfaces of this machine. */
+static long interface_conf(const struct smx_call *call)
+{
+    struct ifreq list[SMX_INTERFACES];
+    struct ifconf conf;
+
+    long r = smx_caller_read(call, &conf, call->argument[2], sizeof(conf));
+    if (r)
+        return r;
+    size_t len = smx_interface_conf(list, &conf);
+    r = len ? smx_caller_write(call, (uint64_t)(uintptr_t)conf.ifc_buf, list, len) : 0;
+    return r ? r : smx_caller_write(call, call->argument[2], &conf, sizeof(conf));
+}
+
+/* About interfaces: the kernel would tell those of this machine. */
 static enum smx_outcome on_ioctl(struct smx_call *call, long *result)
 {
-    (void)call;
-    *result = -EPERM;
+    unsigned request = (unsigned)call->argument[1];
+    struct ifreq r;
+
+    if (request == SIOCGIFCONF) {
+        *result = interface_conf(call);
+        return SMX_ANSWER;
+    }
+    *result = smx_caller_read(call, &r, call->argument[2], sizeof(r));
+    if (*result == 0)
+        *result = smx_interface_request(request, &r);
+    if (*result == 0)
+        *result = smx_caller_write(call, call->argument[2], &r, sizeof(r));
     return SMX_ANSWER;
 }
 
