@@ -220,6 +220,8 @@ static bool datagrams_drained(void *ctx)
     smx_ns last;
     if (!smx_datagrams_drained(engine->datagrams, &last))
         return false;
+    if (engine->tun)
+        last = smx_tun_last_datagram(engine->tun);
     if (!last || smx_loop_now(engine->loop) - last > DATAGRAM_FRESH)
         return true;
     smx_tunnel_status(engine->tunnel, &status);

@@ -53,6 +53,7 @@ struct smx_tun {
     struct smx_config config;
     struct smx_tun_network network;
     bool up;
+    smx_ns last_datagram;
     struct smx_timer demand;
     uint64_t received, counted; /* bytes */
     uint8_t asked[PORTS / 8];   /* local UDP ports that something was sent from */
@@ -93,6 +94,8 @@ static void send_up(struct smx_tun *tun, const uint8_t *packet, size_t len)
     }
     if (parsed.protocol == IPPROTO_UDP)
         tun->asked[parsed.local_port / 8] |= (uint8_t)(1u << parsed.local_port % 8);
+    if (parsed.protocol != IPPROTO_TCP)
+        tun->last_datagram = smx_loop_now(tun->loop);
     (void)smx_tunnel_send(tun->tunnel, packet, len, len <= SMX_INTERACTIVE_MAX);
 }
 
@@ -230,6 +233,11 @@ bool smx_tun_drained(struct smx_tun *tun)
     if (!tun->up)
         return true;
     return poll(&waiting, 1, 0) == 0 && !smx_netlink_unsent(tun->diag);
+}
+
+smx_ns smx_tun_last_datagram(const struct smx_tun *tun)
+{
+    return tun->last_datagram;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

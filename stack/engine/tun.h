@@ -33,7 +33,9 @@ void smx_tun_input(struct smx_tun *tun, const uint8_t *packet, size_t len);
 void smx_tun_writable(struct smx_tun *tun);
 /* The exit refuses this destination. */
 void smx_tun_refused(struct smx_tun *tun, const struct smx_control_addr *to);
-/* What programs sent has left, and was acknowledged where that is the custom. */
+/* What programs sent was read and, over TCP, acknowledged. */
 bool smx_tun_drained(struct smx_tun *tun);
+/* When the last one that nobody acknowledges was given to the tunnel; 0: none was. */
+smx_ns smx_tun_last_datagram(const struct smx_tun *tun);
 
 #endif
