@@ -297,14 +297,9 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
 /* --- up: program to peer ------------------------------------------------------------------------------------------ */
 
-static size_t unacknowledged(const struct smx_flow *flow)
-{
-    return flow->pcb ? TCP_SND_BUF - flow->pcb->snd_buf : 0; /* tcp_sndbuf() stops at 64 KiB */
-}
-
 static size_t upload_room(const struct smx_flow *flow)
 {
-    size_t used = unacknowledged(flow);
+    size_t used = smx_flow_unacknowledged(flow);
     size_t limit = smx_lwip_short_of_memory() ? READ_CHUNK / 2 : flow->upload_limit;
     if (used >= limit || tcp_sndqueuelen(flow->pcb) > TCP_SND_QUEUELEN - SEGMENTS_SPARE)
         return 0;
@@ -397,7 +392,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     grow_upload(flow, len);
     if (flow->gone)
         pump_up(flow); /* no events come any more */
-    else if (!(flow->source.events & EPOLLIN) && unacknowledged(flow) <= flow->upload_limit / 4 * 3)
+    else if (!(flow->source.events & EPOLLIN) && smx_flow_unacknowledged(flow) <= flow->upload_limit / 4 * 3)
         wait_readable(flow, true);
     return result(flow);
 }
@@ -657,35 +652,6 @@ void smx_flow_resume(struct smx_flow *flow)
         wait_readable(flow, true);
 }
 
-/* Time passes: the limits of each state. */
-void smx_flow_tick(struct smx_flow *flow, smx_ns now)
-{
-    smx_ns age = now - flow->since;
-    smx_ns user = (smx_ns)flow->options.user_timeout * SMX_MS;
-    switch (flow->state) {
-    case FLOW_WAITING:
-        if (age > SMX_FLOW_WAIT_TUNNEL)
-            kill_flow(flow, ENETDOWN, false);
-        break;
-    case FLOW_CONNECTING:
-        if (age > (user ? user : ((smx_ns)2 << flow->options.syn_count) * SMX_SEC - SMX_SEC))
-            kill_flow(flow, ETIMEDOUT, false);
-        break;
-    case FLOW_OPEN:
-        if (!unacknowledged(flow))
-            flow->progress = now;
-        else if (user && now - flow->progress > user)
-            kill_flow(flow, ETIMEDOUT, true);
-        break;
-    case FLOW_LEAVING:
-        if (flow->pcb->state == FIN_WAIT_2 && age > SMX_FLOW_FIN_TIMEOUT)
-            kill_flow(flow, 0, false);
-        break;
-    case FLOW_DEAD:
-        break;
-    }
-}
-
 size_t smx_flow_unsent(const struct smx_flow *flow)
 {
     int waiting = 0;
@@ -693,7 +659,7 @@ size_t smx_flow_unsent(const struct smx_flow *flow)
         return 0;
     if (flow->fd >= 0 && ioctl(flow->fd, SIOCINQ, &waiting))
         waiting = 0;
-    return unacknowledged(flow) + ((size_t)waiting > flow->filler ? (size_t)waiting - flow->filler : 0);
+    return smx_flow_unacknowledged(flow) + ((size_t)waiting > flow->filler ? (size_t)waiting - flow->filler : 0);
 }
 
 bool smx_flow_drained(const struct smx_flow *flow)

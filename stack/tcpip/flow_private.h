@@ -64,11 +64,15 @@ void smx_flow_adopt(struct smx_flow *flow, struct tcp_pcb *pcb, bool peer_fin);
 void smx_flow_start_waiting(struct smx_flow *flow);
 void smx_flow_wait_again(struct smx_flow *flow);
 void smx_flow_kill(struct smx_flow *flow, int error, bool reset);
-void smx_flow_tick(struct smx_flow *flow, smx_ns now);
 bool smx_flow_output(struct smx_flow *flow);
 void smx_flow_leave(struct smx_flow *flow);
 
 void smx_flow_resume(struct smx_flow *flow);
+
+static inline size_t smx_flow_unacknowledged(const struct smx_flow *flow)
+{
+    return flow->pcb ? TCP_SND_BUF - flow->pcb->snd_buf : 0; /* tcp_sndbuf() stops at 64 KiB */
+}
 
 /* flows.c */
 bool smx_flows_may_move(struct smx_flow *flow);

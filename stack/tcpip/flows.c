@@ -66,11 +66,40 @@ static void on_unreachable(void *ctx, const struct smx_unreachable *what)
             smx_flow_kill(flow, what->error, false);
 }
 
+/* Time passes: the limits of each state. */
+static void tick(struct smx_flow *flow, smx_ns now)
+{
+    smx_ns age = now - flow->since;
+    smx_ns user = (smx_ns)flow->options.user_timeout * SMX_MS;
+    switch (flow->state) {
+    case FLOW_WAITING:
+        if (age > SMX_FLOW_WAIT_TUNNEL)
+            smx_flow_kill(flow, ENETDOWN, false);
+        break;
+    case FLOW_CONNECTING:
+        if (age > (user ? user : ((smx_ns)2 << flow->options.syn_count) * SMX_SEC - SMX_SEC))
+            smx_flow_kill(flow, ETIMEDOUT, false);
+        break;
+    case FLOW_OPEN:
+        if (!smx_flow_unacknowledged(flow))
+            flow->progress = now;
+        else if (user && now - flow->progress > user)
+            smx_flow_kill(flow, ETIMEDOUT, true);
+        break;
+    case FLOW_LEAVING:
+        if (flow->pcb->state == FIN_WAIT_2 && age > SMX_FLOW_FIN_TIMEOUT)
+            smx_flow_kill(flow, 0, false);
+        break;
+    case FLOW_DEAD:
+        break;
+    }
+}
+
 static void on_tick(void *ctx, smx_ns now)
 {
     struct smx_flows *flows = ctx;
     for (struct smx_flow *flow = flows->first; flow; flow = flow->next)
-        smx_flow_tick(flow, now);
+        tick(flow, now);
     smx_window_share(flows, now);
 }
 

@@ -285,6 +285,18 @@ Test(control, waits_while_the_tunnel_comes_up)
     close_world();
 }
 
+Test(control, a_tunnel_without_ipv6_says_so_at_once)
+{
+    static const uint8_t own[4] = {198, 18, 0, 2}, none[16];
+    open_world(true, 0);
+    smx_netif_up(parts.netif, own, none, 0);
+    int control = dial("", SOCK_SEQPACKET, NULL);
+    cr_assert_eq(open_socket(control, 7, "2001:db8:1ab::1", 80).error, ENETUNREACH);
+    cr_assert_eq(open_socket(control, 8, "::ffff:198.18.0.1", 80).error, 0);
+    close(control);
+    close_world();
+}
+
 Test(control, policy_and_addresses)
 {
     open_world(true, 0);
