@@ -48,16 +48,17 @@ static int pack(const struct smx_control_reply *found, const char *name, int fam
     return 0;
 }
 
-/* The contract of the _r functions: 0 and NULL when there is no such host, ERANGE when the buffer is too small. */
+/* The contract of the _r functions: 0 and NULL when there is no such host, ERANGE when the buffer is too small. The C
+ * library's leave the error in h_errno as well, and there is where Python looks. */
 static int finish(int eai, int packed, struct hostent *out, struct hostent **result, int *error)
 {
     *result = NULL;
     if (eai) {
-        *error = smx_h_errno(eai);
+        h_errno = *error = smx_h_errno(eai);
         return eai == EAI_AGAIN ? EAGAIN : eai == EAI_SYSTEM ? errno : 0;
     }
     if (packed) {
-        *error = NETDB_INTERNAL;
+        h_errno = *error = NETDB_INTERNAL;
         return errno = packed;
     }
     *error = NETDB_SUCCESS;

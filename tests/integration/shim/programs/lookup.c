@@ -124,8 +124,10 @@ static void reentrant(const char *name, size_t room)
     char buffer[4096];
     int error = 77;
 
+    h_errno = 0;
     int r = gethostbyname_r(name, &h, buffer, room, &result, &error);
-    printf("gethostbyname_r %s %zu: %d, %s, error %d\n", name, room, r, result ? "found" : "NULL", error);
+    printf("gethostbyname_r %s %zu: %d, %s, error %d, h_errno %d\n", name, room, r, result ? "found" : "NULL", error,
+           h_errno);
 }
 
 static void query(const char *name, int type, int room)
