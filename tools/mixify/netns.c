@@ -74,8 +74,8 @@ bool netns_wanted(const struct options *options)
 static enum smx_err cannot(struct smx_fault *fault, const struct report *report)
 {
     static const char *const texts[] = {
-        [STEP_UNSHARE] = "no user namespaces here (%s): see sysctl user.max_user_namespaces, "
-                         "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
+        [STEP_UNSHARE] = ("no user namespaces here (%s): see sysctl user.max_user_namespaces, "
+                          "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"),
         [STEP_MAPPED] = "the user cannot be mapped (%s)",
         [STEP_MOUNTS] = "no mounts (%s): a container, or kernel.apparmor_restrict_unprivileged_userns, forbids them",
         [STEP_OPEN_TUN] = "/dev/net/tun cannot be opened (%s): load the tun module, or give this user access to it",
