@@ -111,10 +111,10 @@ def run(tests, seconds):
         yield {"test": running, "outcome": end or "crash", "why": f"status {status}"}
 
 
-def own_address():
-    """The IPv4 address that connections to the lab come from."""
-    with socket.socket(type=socket.SOCK_DGRAM) as s:
-        s.connect(("198.18.0.1", 9))
+def own_address(family, lab):
+    """The address that connections to the lab come from."""
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.connect((lab, 9))
         return s.getsockname()[0]
 
 
@@ -124,7 +124,9 @@ def main():
     from test import support
     from test.support import socket_helper
     if os.environ.get("SUITE_HOST") == "own":
-        socket_helper.HOST = socket_helper.HOSTv4 = own_address()
+        socket_helper.HOST = socket_helper.HOSTv4 = own_address(socket.AF_INET, "198.18.0.1")
+        socket_helper.HOSTv6 = own_address(socket.AF_INET6, "2001:db8:1ab::1")
+        socket_helper.bind_port.__defaults__ = (socket_helper.HOST,)
     support.verbose = False
     support.use_resources = ["network"]
     for module in sys.argv[2:]:
