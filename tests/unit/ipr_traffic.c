@@ -433,7 +433,8 @@ Test(ipr_traffic, download_at_the_default_rate)
     run(5 * SMX_SEC);
     double rate = (double)(t.here.segments - before) / 5;
     cr_assert_gt(rate, 130.0, "%.0f segments/s", rate); /* 07 section 7.5 computes 164 for one ack per 8 */
-    cr_assert_leq(stats().late, t.here.segments / 200 + 1, "%lu late", (unsigned long)stats().late);
+    cr_assert_eq(stats().late, 0, "%lu late", (unsigned long)stats().late);
+    cr_assert_eq(t.here.out_of_order, 0, "%lu out of order", (unsigned long)t.here.out_of_order);
     check_estimate("download", 100, 60);
     close_tunnel();
 }
