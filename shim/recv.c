@@ -1,10 +1,10 @@
 /*
- * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. (read and readv are not
- * interposed.) On a TCP socket there is no source address; the kernel would tell the unix name of the engine. And a
+ * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. On a TCP socket there is no source address; the kernel would tell the unix name of the engine. And a
  * descriptor received over a unix socket may not lead to the network (kernel.c). Datagrams: datagram_recv.c.
  *
  * A connection that was reset is over for the kernel like one that ended well, because the engine closes its end in both
- * cases. What was received before would pass for the whole, so at the end of the data the engine is asked.
+ * cases. What was received before would pass for the whole, so at the end of the data the engine is asked. That alone
+ * is why read and readv are here, too: they cost nothing until they return 0 (or ECONNRESET, a datagram socket's).
  */
 #include "shim/shim.h"
 
@@ -37,14 +37,19 @@ static long end_or_error(int fd, long r, size_t len)
     return -smx_pending_error(fd, &s);
 }
 
-static ssize_t receive(int fd, void *data, size_t len, int flags)
+/* r: what the kernel said; in both kinds of sockets there may be more to it. */
+static long after_receiving(int fd, long r, size_t len)
 {
     struct smx_socket s;
 
-    long r = blocking(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
     if (r == -ECONNRESET && !smx_is_engine() && is_datagram(fd, &s))
         r = smx_datagram_errno(&s, r);
-    return smx_result(end_or_error(fd, r, len));
+    return end_or_error(fd, r, len);
+}
+
+static ssize_t receive(int fd, void *data, size_t len, int flags)
+{
+    return smx_result(after_receiving(fd, blocking(SYS_recvfrom, fd, data, len, flags, NULL, NULL), len));
 }
 EXPORT(receive, recv);
 
@@ -55,6 +60,26 @@ static ssize_t receive_checked(int fd, void *data, size_t len, size_t room, int 
     return receive(fd, data, len, flags);
 }
 EXPORT(receive_checked, __recv_chk);
+
+static ssize_t read_any(int fd, void *data, size_t len)
+{
+    return smx_result(after_receiving(fd, blocking(SYS_read, fd, data, len), len));
+}
+EXPORT(read_any, read);
+
+static ssize_t read_checked(int fd, void *data, size_t len, size_t room)
+{
+    if (len > room)
+        __chk_fail();
+    return read_any(fd, data, len);
+}
+EXPORT(read_checked, __read_chk);
+
+static ssize_t readv_any(int fd, const struct iovec *iov, int n)
+{
+    return smx_result(after_receiving(fd, blocking(SYS_readv, fd, iov, n), n > 0));
+}
+EXPORT(readv_any, readv);
 
 /* Only with a place for the sender's address, or for errors. */
 static ssize_t receive_datagram(int fd, const struct smx_socket *s, void *data, size_t len, int flags, void *addr,
