@@ -48,9 +48,9 @@ def outcome(status, text):
 
 def main():
     program, source, seconds, names = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-    os.chdir(tempfile.mkdtemp())
-    shutil.copytree(os.path.join(source, "test", "fixtures"), os.path.join("test", "fixtures"))
-    with open("output", "w+b") as out:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, open(os.path.join(folder, "output"), "w+b") as out:
+        os.chdir(folder)
+        shutil.copytree(os.path.join(source, "test", "fixtures"), os.path.join("test", "fixtures"))
         for name in names:
             start = time.monotonic()
             status, text = run(program, seconds, name, out)
