@@ -70,20 +70,6 @@ static void leave(int link, bool log)
     sigprocmask(SIG_UNBLOCK, &term, NULL);
 }
 
-/* What tells the end of the guarded processes. */
-static int receive_lifeline(int program)
-{
-    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-    char byte;
-    struct iovec iov = {&byte, 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-    int fd = -1;
-
-    if (raw(SYS_recvmsg, LINK, &m, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&m))
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-    return fd >= 0 ? fd : (int)raw(SYS_pidfd_open, program, 0);
-}
-
 static _Noreturn void serve(const char *name, const struct smx_config *config, int link, int program)
 {
     struct smx_engine_options options = {.config = *config};
@@ -97,7 +83,9 @@ static _Noreturn void serve(const char *name, const struct smx_config *config, i
     strcpy(options.name, name);
     engine = smx_engine_new(&options, &fault);
     if (engine && raw(SYS_write, LINK, "", 1) == 1) {
-        int lifeline = receive_lifeline(program);
+        int lifeline = smx_guard_receive_listener(LINK); /* says when the last guarded process has ended */
+        if (lifeline < 0)
+            lifeline = (int)raw(SYS_pidfd_open, program, 0);
         raw(SYS_close, LINK);
         if (smx_source_add(smx_engine_loop(engine), &end, lifeline, EPOLLIN) == SMX_OK) {
             smx_engine_start(engine);
@@ -136,22 +124,6 @@ static int start_engine(const char *name, const struct smx_config *config)
     return -1;
 }
 
-static void send_lifeline(int link, int listener)
-{
-    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec iov = {(char[]){0}, 1};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (listener >= 0) {
-        m.msg_control = control;
-        m.msg_controllen = sizeof(control);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(c), &listener, sizeof(listener));
-    }
-    raw(SYS_sendmsg, link, &m, MSG_NOSIGNAL);
-}
-
 /* Standard input and output may be network connections (inetd): programs expect something there. */
 static void close_ways_out(void)
 {
@@ -186,7 +158,7 @@ void smx_apart_enter(const char *name, const struct smx_config *config)
     if (r < 0 || !smx_environment_add("SMOLMIX_TUNNEL=", name))
         give_up(r < 0 ? -r : ENOMEM);
     if (link >= 0) {
-        send_lifeline(link, listener);
+        smx_guard_send_listener(link, listener);
         raw(SYS_close, link);
     }
     if (listener >= 0)

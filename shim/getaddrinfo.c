@@ -4,6 +4,8 @@
  */
 #include "shim/resolve.h"
 
+#include "stack/control_addr.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,27 +94,12 @@ static int choose_ports(struct question *q)
     return n ? 0 : EAI_SERVICE;
 }
 
-/* --- addresses
- * --------------------------------------------------------------------------------------------------------- */
-
-static bool is_mapped(const struct smx_control_addr *a)
-{
-    return a->family == 6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)a->ip);
-}
-
-static void unmap(struct smx_control_addr *a)
-{
-    memmove(a->ip, a->ip + 12, 4);
-    memset(a->ip + 4, 0, 12);
-    a->family = 4;
-}
-
 static int numeric_node(const struct question *q, struct smx_control_reply *found)
 {
     struct smx_control_addr *a = &found->addrs[0];
 
-    if (q->family == AF_INET && is_mapped(a))
-        unmap(a);
+    if (q->family == AF_INET)
+        smx_addr_unmap(a);
     if ((q->family == AF_INET && a->family != 4) ||
         (q->family == AF_INET6 && a->family != 6 && !(q->flags & AI_V4MAPPED)))
         return EAI_ADDRFAMILY;

@@ -11,4 +11,9 @@
  *   -EINVAL, -ENOSYS   the kernel cannot do it; Linux 5.19 or later is needed */
 int smx_guard_install(enum smx_guard_profile profile, int *listener);
 
+/* Over a link of packets between who is guarded and who watches: a notification descriptor, or an errno (negative).
+ * Sent with the shim's mark, as the filter is in force. */
+void smx_guard_send_listener(int link, int listener);
+int smx_guard_receive_listener(int link);
+
 #endif

@@ -1,5 +1,7 @@
 #include "stack/engine/datagram_control.h"
 
+#include "stack/control_addr.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -14,19 +16,13 @@ static bool is_udp(char kind)
     return kind == 'u' || kind == 'U';
 }
 
-static bool is_any(const struct smx_control_addr *addr)
-{
-    static const uint8_t zero[16];
-    return !memcmp(addr->ip, zero, addr->family == 6 ? 16 : 4);
-}
-
 /* --- addresses ---------------------------------------------------------------------------------------------------- */
 
 /* None in particular, or the tunnel's own. */
 static int check_local(const struct smx_datagram_parts *parts, const struct smx_control_addr *local)
 {
     struct smx_control_addr own = smx_netif_address(parts->netif, local->family);
-    return local->family && !is_any(local) && !smx_addr_same_ip(local, &own) ? EADDRNOTAVAIL : 0;
+    return local->family && !smx_addr_is_any(local) && !smx_addr_same_ip(local, &own) ? EADDRNOTAVAIL : 0;
 }
 
 static int bind_socket(const struct smx_datagram_parts *parts, struct smx_datagram_socket *s,

@@ -17,6 +17,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/random.h"
+#include "stack/control_addr.h"
 #include "stack/engine/dns_message.h"
 #include "stack/policy/policy.h"
 

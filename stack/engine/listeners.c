@@ -13,6 +13,7 @@
  */
 #include "stack/engine/listeners.h"
 
+#include "stack/control_addr.h"
 #include "stack/engine/door.h"
 
 #include <errno.h>
@@ -47,15 +48,9 @@ struct smx_listeners {
 
 /* --- listeners ---------------------------------------------------------------------------------------------------- */
 
-static bool is_any(const struct smx_control_addr *addr)
-{
-    static const uint8_t zero[16];
-    return !memcmp(addr->ip, zero, addr->family == 6 ? 16 : 4);
-}
-
 static bool takes_ipv4(const struct smx_control_addr *local, bool ipv6_only)
 {
-    return local->family == 4 || (is_any(local) && !ipv6_only);
+    return local->family == 4 || (smx_addr_is_any(local) && !ipv6_only);
 }
 
 static bool exists(const struct listener *l)
@@ -90,7 +85,7 @@ enum smx_listeners_verdict smx_listeners_judge(const struct smx_listeners *set, 
     if (set->policy == SMX_INBOUND_DENY)
         return SMX_LISTENERS_DENIED;
     bool included = set->policy == SMX_INBOUND_TUNNEL && wildcard;
-    return is_any(local) && !included ? SMX_LISTENERS_NOT_HERE : SMX_LISTENERS_YES;
+    return smx_addr_is_any(local) && !included ? SMX_LISTENERS_NOT_HERE : SMX_LISTENERS_YES;
 }
 
 int smx_listeners_bind(struct smx_listeners *set, const uint8_t id[static SMX_SOCKET_ID_LEN],

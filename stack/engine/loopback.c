@@ -20,6 +20,7 @@
  */
 #include "stack/engine/loopback.h"
 
+#include "stack/control_addr.h"
 #include "stack/engine/door.h"
 #include "stack/engine/relay.h"
 
@@ -76,12 +77,6 @@ struct smx_loopback {
 
 /* --- addresses ---------------------------------------------------------------------------------------------------- */
 
-static bool is_any(const struct smx_control_addr *a)
-{
-    static const uint8_t zero[16];
-    return !memcmp(a->ip, zero, a->family == 6 ? 16 : 4);
-}
-
 bool smx_loopback_is(const struct smx_control_addr *a)
 {
     static const uint8_t one[16] = {[15] = 1};
@@ -97,7 +92,7 @@ struct smx_control_addr smx_loopback_own(uint8_t family)
 
 static bool takes_family(const struct listener *l, uint8_t family)
 {
-    return l->local.family == family || (l->local.family == 6 && is_any(&l->local) && !l->ipv6_only);
+    return l->local.family == family || (l->local.family == 6 && smx_addr_is_any(&l->local) && !l->ipv6_only);
 }
 
 /* --- listeners ---------------------------------------------------------------------------------------------------- */
@@ -135,7 +130,7 @@ static struct listener *find(struct smx_loopback *lb, const struct smx_control_a
             continue;
         if (smx_addr_same_ip(&l->local, to))
             return l;
-        if (is_any(&l->local))
+        if (smx_addr_is_any(&l->local))
             found = l;
     }
     return found;
@@ -145,7 +140,7 @@ static struct listener *find_conflict(struct smx_loopback *lb, const struct smx_
 {
     for (struct listener *l = lb->listeners; l; l = l->next)
         if (l->local.port == local->port && takes_family(l, local->family) &&
-            (is_any(&l->local) || is_any(local) || smx_addr_same_ip(&l->local, local)))
+            (smx_addr_is_any(&l->local) || smx_addr_is_any(local) || smx_addr_same_ip(&l->local, local)))
             return l;
     return NULL;
 }
@@ -423,7 +418,7 @@ struct smx_relay *smx_relay_open(struct smx_loopback *lb, const struct smx_relay
     r->loopback = lb;
     r->start = *start;
     r->far = -1;
-    r->local = is_any(&start->local) && !start->direct ? smx_loopback_own(start->to.family) : start->local;
+    r->local = smx_addr_is_any(&start->local) && !start->direct ? smx_loopback_own(start->to.family) : start->local;
     r->local.port = start->local.port;
     r->next = lb->relays;
     if (r->next)

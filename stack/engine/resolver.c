@@ -16,6 +16,7 @@
 #include "stack/engine/resolver.h"
 
 #include "core/base/random.h"
+#include "stack/control_addr.h"
 #include "stack/engine/dns_learn.h"
 #include "stack/engine/dns_socket.h"
 

@@ -16,6 +16,7 @@
  */
 #include "stack/engine/sockets.h"
 
+#include "stack/control_addr.h"
 #include "stack/engine/socket_options.h"
 
 #include <errno.h>
@@ -206,17 +207,11 @@ static uint16_t free_port(struct smx_sockets *sockets)
     return port;
 }
 
-static bool is_any(const struct smx_control_addr *addr)
-{
-    static const uint8_t zero[16];
-    return !memcmp(addr->ip, zero, addr->family == 6 ? 16 : 4);
-}
-
 /* The address a program may bind: none in particular, or the tunnel's own. */
 static int check_local(struct smx_sockets *sockets, const struct record *r, const struct smx_control_addr *local)
 {
     struct smx_control_addr own = smx_netif_address(sockets->netif, local->family);
-    if (local->family && !is_any(local) && !smx_addr_same_ip(local, &own))
+    if (local->family && !smx_addr_is_any(local) && !smx_addr_same_ip(local, &own))
         return EADDRNOTAVAIL;
     return local->port && port_taken(sockets, r, local->port) ? EADDRINUSE : 0;
 }
@@ -239,7 +234,7 @@ static int choose_local(struct smx_sockets *sockets, const struct record *r, str
     int error = is_loopback(sockets, local) ? 0 : check_local(sockets, r, local);
     if (!error && !local->port && !is_loopback(sockets, local))
         local->port = free_port(sockets);
-    if (!error && sockets->loopback && (is_any(local) || smx_loopback_is(local)))
+    if (!error && sockets->loopback && (smx_addr_is_any(local) || smx_loopback_is(local)))
         error = smx_loopback_bind(sockets->loopback, local);
     if (!error && !is_loopback(sockets, local))
         error = smx_listeners_bind(sockets->listeners, r->id, local, true);
@@ -457,7 +452,7 @@ static void start_when_ready(struct record *r)
 static int route_loopback(struct smx_sockets *sockets, const struct smx_control_addr *to,
                           struct smx_control_addr *local)
 {
-    if (!local->family || is_any(local))
+    if (!local->family || smx_addr_is_any(local))
         memcpy(local->ip, smx_loopback_own(to->family).ip, sizeof(local->ip));
     local->family = to->family;
     if (smx_dns_service_is(to))
@@ -495,7 +490,7 @@ static int route(struct smx_sockets *sockets, const struct record *r, const stru
     if (!local->port)
         local->port = free_port(sockets);
     local->family = to->family;
-    if (is_any(local))
+    if (smx_addr_is_any(local))
         memcpy(local->ip, smx_netif_address(sockets->netif, to->family).ip, sizeof(local->ip));
     return 0;
 }

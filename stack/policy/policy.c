@@ -20,6 +20,7 @@
  *
  * An IPv6 address that stands for an IPv4 address (NAT64, 6to4, Teredo) is denied when that one is.
  */
+#include "stack/control_addr.h"
 #include "stack/policy/policy_private.h"
 
 #include <arpa/inet.h>
@@ -85,17 +86,6 @@ static const struct built_in *find_built_in(const struct smx_control_addr *addr)
 }
 
 /* --- addresses ---------------------------------------------------------------------------------------------------- */
-
-void smx_addr_unmap(struct smx_control_addr *addr)
-{
-    static const uint8_t prefix[12] = {[10] = 0xff, 0xff};
-    if (addr->family != 6 || memcmp(addr->ip, prefix, sizeof(prefix)))
-        return;
-    addr->family = 4;
-    addr->scope = 0;
-    memcpy(addr->ip, addr->ip + 12, 4);
-    memset(addr->ip + 4, 0, 12);
-}
 
 /* The IPv4 address that routers on the way would go to. */
 static bool find_embedded(struct smx_control_addr *out, const struct smx_control_addr *addr)

@@ -69,7 +69,5 @@ void smx_policy_on_denied(struct smx_policy *policy, void (*denied)(void *ctx, c
 
 /* Whether asking DNS for the name of this address would tell strangers about a private network. */
 bool smx_policy_is_private(const struct smx_control_addr *addr);
-/* ::ffff:a.b.c.d becomes a.b.c.d. */
-void smx_addr_unmap(struct smx_control_addr *addr);
 
 #endif

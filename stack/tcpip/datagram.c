@@ -25,6 +25,7 @@
  * too many; the program does not notice, its next datagram opens it again. A program that closes its socket tells
  * nobody, so the names of the sockets are probed every SMX_DATAGRAM_SWEEP, and when something is sent to them.
  */
+#include "stack/control_addr.h"
 #include "stack/control_name.h"
 #include "stack/tcpip/datagram_private.h"
 

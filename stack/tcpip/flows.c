@@ -2,6 +2,7 @@
  * The set of all flows: what the tunnel's state, ICMP errors, the clock and a writable link mean for each of them.
  * One list; its length is bounded by SMX_FLOWS_MAX and walking it is cheap beside building one Sphinx packet.
  */
+#include "stack/control_addr.h"
 #include "stack/tcpip/flow_private.h"
 
 #include <errno.h>

@@ -15,6 +15,7 @@
  * Time: lwIP's TCP timer runs every 100 ms while there are connections, the reassembly timers for a minute after the
  * last packet; an idle stack arms nothing.
  */
+#include "stack/control_addr.h"
 #include "stack/tcpip/flow_private.h"
 
 #include "core/base/bytes.h"
@@ -129,11 +130,6 @@ void smx_addr_to_lwip(ip_addr_t *to, const struct smx_control_addr *from)
         IP_SET_TYPE(to, IPADDR_TYPE_V4);
         memcpy(&ip_2_ip4(to)->addr, from->ip, 4);
     }
-}
-
-bool smx_addr_same_ip(const struct smx_control_addr *a, const struct smx_control_addr *b)
-{
-    return a->family == b->family && !memcmp(a->ip, b->ip, a->family == 6 ? 16 : 4);
 }
 
 struct smx_control_addr smx_netif_address(const struct smx_netif *netif, uint8_t family)

@@ -82,6 +82,5 @@ void smx_netif_busy(struct smx_netif *netif);
 /* Random port of the range Linux uses for its own connections. */
 uint16_t smx_random_port(void);
 void smx_addr_to_lwip(ip_addr_t *to, const struct smx_control_addr *from);
-bool smx_addr_same_ip(const struct smx_control_addr *a, const struct smx_control_addr *b);
 
 #endif

@@ -1,4 +1,5 @@
 /* Datagram sockets against a kernel behind a TUN device; the test plays the program and the shim. */
+#include "stack/control_addr.h"
 #include "stack/control_name.h"
 #include "stack/tcpip/datagram_private.h"
 #include "tests/support/netpeer.h"

@@ -1,5 +1,7 @@
 /* The engine's own name server: what it is for, sizes of answers, cutting them, and streams of questions. */
 #include "stack/engine/dns_service.h"
+
+#include "stack/control_addr.h"
 #include "tests/support/netpeer.h"
 
 #include "core/base/bytes.h"

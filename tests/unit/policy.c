@@ -1,6 +1,8 @@
 /* Where a policy lets programs go: one line per case, the policy as a file has it. */
 #include "stack/policy/policy.h"
 
+#include "stack/control_addr.h"
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>

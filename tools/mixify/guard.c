@@ -68,23 +68,6 @@ enum smx_err guard_check(struct smx_fault *fault)
     return status == 0 ? SMX_OK : cannot(fault, WIFEXITED(status) ? WEXITSTATUS(status) : EINVAL);
 }
 
-/* The message carries the descriptor, or an errno in its one int. Sent with the shim's mark: the filter is in force. */
-static void send_listener(int link, int listener)
-{
-    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec iov = {&listener, sizeof(listener)};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (listener >= 0) {
-        m.msg_control = control;
-        m.msg_controllen = sizeof(control);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(c), &listener, sizeof(listener));
-    }
-    raw(SYS_sendmsg, link, &m, MSG_NOSIGNAL);
-}
-
 void guard_enter(int link)
 {
     int listener;
@@ -92,33 +75,16 @@ void guard_enter(int link)
 
     smx_guard_close_inherited();
     int r = smx_guard_install(SMX_GUARD_NOTIFY, &listener);
-    send_listener(link, r < 0 ? r : listener);
+    smx_guard_send_listener(link, r < 0 ? r : listener);
     if (r < 0 || read(link, &go, 1) != 1)
         _exit(EXIT_TUNNEL);
     close(listener);
 }
 
-static int receive_listener(int link)
-{
-    uint8_t control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-    int result = -EPROTO;
-    struct iovec iov = {&result, sizeof(result)};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-
-    if (recvmsg(link, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(result))
-        return -EPROTO;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    if (result >= 0 && (!c || c->cmsg_type != SCM_RIGHTS))
-        return -EPROTO;
-    if (result >= 0)
-        memcpy(&result, CMSG_DATA(c), sizeof(result));
-    return result;
-}
-
 enum smx_err guard_supervise(int link, const char engine[static SMX_CONTROL_NAME_MAX], const struct smx_config *config,
                              struct smx_fault *fault)
 {
-    int listener = receive_listener(link);
+    int listener = smx_guard_receive_listener(link);
     if (listener < 0)
         return cannot(fault, -listener);
     enum smx_err e = smx_supervisor_start(listener, engine, config, fault);
