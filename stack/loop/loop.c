@@ -1,5 +1,5 @@
 /*
- * The event loop: one epoll instance, one timerfd for the earliest timer, one eventfd to be woken by other threads.
+ * The event loop: one epoll instance and a heap of timers. How time passes is the clock's business (clock.h).
  *
  * One turn waits for events, hands them to their sources, fires the timers that are due, then calls the idle handler.
  * It runs inside foreign programs too, so it has no global state, uses no signals and no stdio, and its descriptors are
@@ -10,94 +10,9 @@
  * the heap one by one, at most as many as were armed when firing began: a callback that arms a timer for a moment
  * already past does not starve the sources.
  */
-#include "stack/loop/timers.h"
+#include "stack/loop/clock.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
-#include <time.h>
-#include <unistd.h>
-
-#define LOOP_BATCH 64 /* events taken from the kernel per turn */
-
-struct smx_loop {
-    int epoll, timer_fd, wake_fd;
-    struct smx_source timer_source, wake_source;
-    struct smx_timers timers;
-    smx_ns alarm; /* what timer_fd is set to; SMX_NEVER: off */
-    smx_ns now;
-    bool turning; /* inside a turn: `now` holds */
-    bool stop;
-    void (*idle)(void *ctx, smx_ns now);
-    void *idle_ctx;
-    struct epoll_event batch[LOOP_BATCH];
-    int batch_at, batch_n; /* events not handed out yet */
-};
-
-static smx_ns clock_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (smx_ns)ts.tv_sec * SMX_SEC + ts.tv_nsec;
-}
-
-/* --- life --------------------------------------------------------------------------------------------------------- */
-
-static void drain_counter(struct smx_source *source, uint32_t events)
-{
-    (void)events;
-    uint64_t count;
-    ssize_t n = read(source->fd, &count, sizeof(count));
-    (void)n; /* EAGAIN: somebody was faster; nothing is lost */
-}
-
-struct smx_loop *smx_loop_new(void)
-{
-    struct smx_loop *loop = calloc(1, sizeof(*loop));
-    if (!loop)
-        return NULL;
-    loop->alarm = SMX_NEVER;
-    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-    loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    loop->timer_source.ready = loop->wake_source.ready = drain_counter;
-    if (loop->epoll < 0 || loop->timer_fd < 0 || loop->wake_fd < 0 ||
-        smx_source_add(loop, &loop->timer_source, loop->timer_fd, EPOLLIN) ||
-        smx_source_add(loop, &loop->wake_source, loop->wake_fd, EPOLLIN)) {
-        int saved = errno;
-        smx_loop_free(loop);
-        errno = saved;
-        return NULL;
-    }
-    return loop;
-}
-
-void smx_loop_free(struct smx_loop *loop)
-{
-    if (!loop)
-        return;
-    int fds[] = {loop->epoll, loop->timer_fd, loop->wake_fd};
-    for (unsigned i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
-    free(loop);
-}
-
-smx_ns smx_loop_now(const struct smx_loop *loop)
-{
-    return loop->turning ? loop->now : clock_now();
-}
-
-void smx_loop_wake(struct smx_loop *loop)
-{
-    int saved = errno;
-    uint64_t one = 1;
-    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
-    (void)n; /* EAGAIN: the counter is full, so it is readable anyway */
-    errno = saved;
-}
 
 /* --- sources ------------------------------------------------------------------------------------------------------ */
 
@@ -177,20 +92,6 @@ static void fire(struct smx_loop *loop)
     }
 }
 
-/* Makes timer_fd readable at `at`. Setting it costs a system call, so it is left alone when it already is right. */
-static void set_alarm(struct smx_loop *loop, smx_ns at)
-{
-    if (at == loop->alarm)
-        return;
-    struct itimerspec when = {0};
-    if (at != SMX_NEVER) {
-        when.it_value.tv_sec = (time_t)(at / SMX_SEC);
-        when.it_value.tv_nsec = (long)(at % SMX_SEC);
-    }
-    timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-    loop->alarm = at;
-}
-
 /* --- turning ------------------------------------------------------------------------------------------------------ */
 
 void smx_loop_idle(struct smx_loop *loop, void (*handler)(void *ctx, smx_ns now), void *ctx)
@@ -201,18 +102,10 @@ void smx_loop_idle(struct smx_loop *loop, void (*handler)(void *ctx, smx_ns now)
 
 void smx_loop_turn(struct smx_loop *loop, smx_ns until)
 {
-    smx_ns deadline = loop->timers.root ? smx_ns_min(until, loop->timers.root->at) : until;
-    /* A deadline at or before now would disarm the timerfd or fire late: do not wait at all. */
-    bool wait = !loop->stop && deadline > clock_now();
-    if (wait)
-        set_alarm(loop, deadline);
-    int n = epoll_wait(loop->epoll, loop->batch, LOOP_BATCH, wait ? -1 : 0);
-    loop->now = clock_now();
-    if (loop->now >= loop->alarm)
-        loop->alarm = SMX_NEVER; /* it went off; a timerfd fires once */
+    int n = smx_loop_wait(loop, loop->timers.root ? smx_ns_min(until, loop->timers.root->at) : until);
     loop->turning = true;
     loop->batch_at = 0;
-    loop->batch_n = n > 0 ? n : 0; /* EINTR: an empty turn */
+    loop->batch_n = n > 0 ? n : 0; /* interrupted: an empty turn */
     dispatch(loop);
     fire(loop);
     if (loop->idle)
@@ -223,7 +116,7 @@ void smx_loop_turn(struct smx_loop *loop, smx_ns until)
 void smx_loop_run(struct smx_loop *loop)
 {
     if (loop->idle)
-        loop->idle(loop->idle_ctx, clock_now());
+        loop->idle(loop->idle_ctx, smx_loop_now(loop));
     while (!loop->stop)
         smx_loop_turn(loop, SMX_NEVER);
     loop->stop = false;

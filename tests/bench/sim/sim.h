@@ -5,7 +5,7 @@
  *   world.c       client, mixnet, exit and the wires between them; flows of the program
  *   host.c        the far end's TCP, after Linux
  *   congestion.c  its congestion control: BBR version 1, CUBIC, Reno
- *   clock.c       the event loop on a virtual clock, in place of stack/loop/loop.c
+ *   clock.c       a virtual clock for the event loop, in place of stack/loop/clock.c
  *   plain.c       Sphinx packets without cryptography
  *   levers_*.c    our own sources once more, with options in place of constants
  */
