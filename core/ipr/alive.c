@@ -4,16 +4,20 @@
  *
  * The exit forgets a client that sends no data for a minute, and all clients when it starts anew, without a word;
  * everything then vanishes. So when nothing was sent for SMX_IPR_KEEPALIVE, an ICMP echo goes to a public address. Its
- * answer shows that exit and addresses are fine and how long the round trip takes. The same probe goes when data was
- * sent for a while and no data came back, and once soon after the start, to learn whether echoes work here at all.
+ * answer shows that exit and addresses are fine and how long the round trip takes. The same probe goes when the program
+ * has waited for SMX_IPR_SILENCE, and once soon after the start, to learn whether echoes work here at all.
+ *
+ * The program waits when it has sent something and no data came back. Acks ask for nothing, so a download is told by
+ * what comes: who has no more to say for now sets PSH on his last segment (RFC 9293 section 3.9.1.2), so after one
+ * without it more must follow.
  *
  * Unanswered probes are repeated every SMX_IPR_PROBE_TIMEOUT, now together with an IPR ping, which the exit answers
  * itself, to anybody. After SMX_IPR_PROBES_LOST in a row the connection is lost.
  *
  * Where echoes have never been answered - the probed address may be out of reach - the pong counts instead. It proves
- * only that the exit runs, not that it knows us, so it counts no longer when what the program sent has been without an
- * answer for the configured patience as well. That can be wrong, too: perhaps the program talks to nobody but the dead.
- * Then the connection is given up in vain, and the owner has more patience with the next one.
+ * only that the exit runs, not that it knows us, so it counts no longer when the program has waited for the configured
+ * patience. That can be wrong, too: perhaps the program talks to nobody but the dead. Then the connection is given up in
+ * vain, and the owner has more patience with the next one.
  *
  * The wait begins when a probe leaves, not when it is due: a gateway that takes nothing is not the exit's fault.
  */
@@ -111,19 +115,36 @@ static void write_echo(const struct smx_ipr *ipr, uint8_t p[static ECHO_LEN])
     smx_put_be16(icmp + 2, smx_ip_checksum(icmp, SMX_ICMP_HEADER));
 }
 
-bool smx_alive_echo_reply(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len)
+static bool is_echo_reply(struct smx_ipr *ipr, smx_ns now, const struct smx_ip_view *view)
 {
     struct smx_ipr_alive *a = &ipr->alive;
-    struct smx_ip_view view;
-    if (a->echo_sent == 0 || smx_ip_parse(&view, packet, len) || view.version != 4 || view.protocol != SMX_PROTO_ICMP ||
-        view.payload[0] != ECHO_REPLY)
+    if (a->echo_sent == 0 || view->version != 4 || view->protocol != SMX_PROTO_ICMP || view->payload[0] != ECHO_REPLY)
         return false;
-    if (memcmp(view.src, ipr->config.probe_ipv4, 4) != 0 || smx_be16(view.payload + 4) != a->ident)
+    if (memcmp(view->src, ipr->config.probe_ipv4, 4) != 0 || smx_be16(view->payload + 4) != a->ident)
         return false;
     a->echo_works = true;
-    if (smx_be16(view.payload + 6) == a->sequence)
+    if (smx_be16(view->payload + 6) == a->sequence)
         ipr->stats.rtt = now - a->echo_sent;
     return true;
+}
+
+static bool says_more_follows(const struct smx_ip_view *view)
+{
+    struct smx_tcp_view tcp;
+    if (view->protocol != SMX_PROTO_TCP)
+        return false;
+    smx_tcp_parse(&tcp, view);
+    return tcp.data_len > 0 && !(tcp.flags & (SMX_TCP_PSH | SMX_TCP_FIN | SMX_TCP_RST));
+}
+
+bool smx_alive_packet(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len)
+{
+    struct smx_ip_view view;
+    if (smx_ip_parse(&view, packet, len))
+        return false;
+    if (says_more_follows(&view))
+        ipr->alive.waiting = now;
+    return is_echo_reply(ipr, now, &view);
 }
 
 static size_t pull_echo(struct smx_ipr *ipr, smx_ns now, struct smx_pull *pull)

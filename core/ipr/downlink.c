@@ -12,7 +12,7 @@
 void smx_downlink_packet(void *ctx, smx_ns now, const uint8_t *packet, size_t len)
 {
     struct smx_ipr *ipr = ctx;
-    if (ipr->state != SMX_IPR_UP || len < SMX_IPV4_HEADER || smx_alive_echo_reply(ipr, now, packet, len))
+    if (ipr->state != SMX_IPR_UP || len < SMX_IPV4_HEADER || smx_alive_packet(ipr, now, packet, len))
         return;
     ipr->stats.packets_down++;
     ipr->stats.bytes_down += len;

@@ -98,7 +98,7 @@ struct smx_ipr_surbs {
 struct smx_ipr_alive {
     smx_ns started, last_up;
     smx_ns unanswered; /* something was sent then, and nothing received since; SMX_NEVER: not so */
-    smx_ns waiting;    /* the same of the program's data, in both directions */
+    smx_ns waiting;    /* the program waits for data since then (alive.c); SMX_NEVER: not so */
     smx_ns answer_by;  /* SMX_NEVER: no probe is out */
     smx_ns echo_sent, ping_sent;
     uint16_t ident, sequence;
@@ -178,8 +178,8 @@ void smx_alive_sent(struct smx_ipr *ipr, smx_ns now, bool expects_answer);
 /* A message of the exit; `data`: one for connected clients only, IP packets or what its policy says about ours. */
 void smx_alive_received(struct smx_ipr *ipr, bool data);
 void smx_alive_pong(struct smx_ipr *ipr, smx_ns now, uint64_t id);
-/* Is this packet the answer to our echo? Then it is not for the stack. */
-bool smx_alive_echo_reply(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len);
+/* An IP packet of the exit, after smx_alive_received for its message. True: the answer to our echo, not for the stack. */
+bool smx_alive_packet(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len);
 /* The probe that is due, if any. */
 void smx_alive_pull(struct smx_ipr *ipr, smx_ns now, struct smx_pull *pull);
 smx_ns smx_alive_deadline(const struct smx_ipr *ipr);

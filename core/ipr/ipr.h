@@ -21,7 +21,7 @@
 #define SMX_IPR_CONNECT_TIMEOUT (20 * SMX_SEC) /* whole connect, all versions */
 #define SMX_IPR_V10_HEADSTART   (6 * SMX_SEC)  /* before v9 is tried */
 #define SMX_IPR_KEEPALIVE       (20 * SMX_SEC) /* the exit evicts after 60 s (04 section 11) */
-#define SMX_IPR_SILENCE         (10 * SMX_SEC) /* data sent and nothing received: ask whether the exit knows us */
+#define SMX_IPR_SILENCE         (10 * SMX_SEC) /* the program waits and nothing comes: ask whether the exit knows us */
 #define SMX_IPR_REORDER_HOLD    (250 * SMX_MS)
 
 enum smx_ipr_state { SMX_IPR_IDLE, SMX_IPR_CONNECTING, SMX_IPR_UP, SMX_IPR_LOST, SMX_IPR_DENIED };
@@ -44,7 +44,7 @@ struct smx_ipr_ops {
 struct smx_ipr_config {
     bool try_v10;
     uint8_t probe_ipv4[4]; /* public address for keepalive echoes (04 section 11), default 9.9.9.9 */
-    smx_ns patience;       /* where probes get no answer: how long the program's data may stay without one (alive.c) */
+    smx_ns patience;       /* where probes get no answer: how long the program may wait for data (alive.c) */
     unsigned mimic_surbs;  /* 0: supply ahead of need; n: n SURBs on every message, as the reference does */
 };
 void smx_ipr_config_default(struct smx_ipr_config *config);

@@ -75,10 +75,11 @@ static void run_until(smx_ns end)
         smx_ipr_run(ipr, at);
 }
 
+static uint32_t number; /* of the last data message in the tests that count on their own */
+
 /* The echo that is due now; its answer is delivered if asked for. */
 static void expect_echo(smx_ns now, bool reply)
 {
-    static uint32_t number;
     cr_assert(net.woken[SMX_LANE_CONTROL]);
     const struct note *note = slot(now, SMX_LANE_CONTROL);
     cr_assert(note && note->request.kind == SMX_IPR_REQ_DATA && note->request.bundle_len == 30);
@@ -106,6 +107,7 @@ static struct note *expect_ping(smx_ns now)
 static smx_ns up_and_probed(bool reply)
 {
     up(0);
+    number = 0;
     run_until(T0 + SMX_IPR_FIRST_PROBE - 1);
     cr_assert(!net.woken[SMX_LANE_CONTROL]);
     run_until(T0 + SMX_IPR_FIRST_PROBE);
@@ -252,6 +254,112 @@ Test(ipr_alive, a_pong_does_not_stand_for_the_programs_data)
                   (double)(now - asked) / 1e9);
         smx_ipr_free(ipr);
     }
+}
+
+/* --- transfers that stand still ----------------------------------------------------------------------------------- */
+
+/* The program's request and one packet of the answer, acked; nothing comes any more. */
+static void begin_download(smx_ns now, uint8_t last_flags, size_t last_data)
+{
+    uint8_t packet[2048];
+    struct packet_tcp t = {.src_port = 443, .dst_port = 1, .seq = 1, .flags = last_flags, .data_len = last_data};
+    memcpy(t.src, server, 4);
+    memcpy(t.dst, us, 4);
+    send_tcp(1, 1, SMX_TCP_ACK | SMX_TCP_PSH, 0, 100, true);
+    slot(now, SMX_LANE_INTERACTIVE);
+    deliver_packet(now, ++number, packet, packet_tcp(packet, &t));
+    send_tcp(1, 1381, SMX_TCP_ACK, 0, 0, true);
+    slot(now, SMX_LANE_INTERACTIVE);
+}
+
+/* The exit has forgotten us: echoes vanish, pings are answered as ever. Returns when it counts as lost. */
+static smx_ns lost_at(smx_ns now, smx_ns end)
+{
+    while (seen.state == SMX_IPR_UP) {
+        net.n = 1;
+        now = smx_ipr_deadline(ipr) > now ? smx_ipr_deadline(ipr) : now;
+        if (now > end)
+            return SMX_NEVER;
+        smx_ipr_run(ipr, now);
+        for (struct note *note; (note = slot(now, SMX_LANE_CONTROL));)
+            if (note->request.kind == SMX_IPR_PING)
+                deliver_kind(now + 100 * SMX_MS, SMX_IPR_PONG, note->request.request_id);
+    }
+    return now;
+}
+
+Test(ipr_alive, an_exit_that_forgot_us_in_the_first_second_of_a_download_is_lost)
+{
+    up(0);
+    smx_ns last = T0 + 800 * SMX_MS;
+    begin_download(last, SMX_TCP_ACK, 1380);
+    smx_ns lost = lost_at(last, T0 + 300 * SMX_SEC);
+    cr_assert(lost <= last + SMX_IPR_SILENCE + 5 * SMX_IPR_PROBE_TIMEOUT, "%.1f s after the last packet",
+              (double)(lost - last) / 1e9);
+    cr_assert_eq(seen.fault.code, SMX_E_TIMEOUT);
+    smx_ipr_free(ipr);
+}
+
+Test(ipr_alive, an_exit_that_forgot_us_later_in_a_download_is_lost_as_soon)
+{
+    smx_ns last = up_and_probed(true) + 9 * SMX_SEC;
+    begin_download(last, SMX_TCP_ACK, 1380);
+    cr_assert_eq(lost_at(last, T0 + 300 * SMX_SEC),
+                 last + SMX_IPR_SILENCE + SMX_IPR_PROBES_LOST * SMX_IPR_PROBE_TIMEOUT);
+    smx_ipr_free(ipr);
+}
+
+Test(ipr_alive, late_acks_of_a_download_that_stands_still_do_not_put_the_question_off)
+{
+    smx_ns last = up_and_probed(true);
+    begin_download(last, SMX_TCP_ACK, 1380);
+    for (int i = 1; i < 10; i++) { /* the program empties its buffers: the window opens again */
+        run_until(last + i * SMX_SEC);
+        send_tcp(1, 1381, SMX_TCP_ACK, 0, 0, true);
+        slot(last + i * SMX_SEC, SMX_LANE_INTERACTIVE);
+        net.n = 1;
+    }
+    run_until(last + SMX_IPR_SILENCE - 1);
+    cr_assert(!net.woken[SMX_LANE_CONTROL]);
+    run_until(last + SMX_IPR_SILENCE);
+    cr_assert(net.woken[SMX_LANE_CONTROL]);
+    smx_ipr_free(ipr);
+}
+
+/* What came said that nothing follows for now; or that it was no transfer. */
+Test(ipr_alive, a_download_that_is_complete_is_not_asked_about)
+{
+    static const struct {
+        uint8_t flags;
+        size_t data;
+    } last[] = {{SMX_TCP_ACK | SMX_TCP_PSH, 1380},
+                {SMX_TCP_ACK | SMX_TCP_FIN, 1380},
+                {SMX_TCP_ACK | SMX_TCP_RST, 0},
+                {SMX_TCP_ACK, 0}};
+    for (unsigned i = 0; i < sizeof(last) / sizeof(last[0]); i++) {
+        smx_ns now = up_and_probed(true);
+        begin_download(now, last[i].flags, last[i].data);
+        net.n = 1;
+        run_until(now + SMX_IPR_KEEPALIVE - 1);
+        cr_assert(!net.woken[SMX_LANE_CONTROL], "case %u", i);
+        run_until(now + SMX_IPR_KEEPALIVE);
+        cr_assert(net.woken[SMX_LANE_CONTROL], "case %u", i);
+        smx_ipr_free(ipr);
+    }
+}
+
+Test(ipr_alive, a_download_goes_on_after_a_pause)
+{
+    smx_ns now = up_and_probed(true);
+    begin_download(now, SMX_TCP_ACK, 1380);
+    net.n = 1;
+    now += SMX_IPR_SILENCE;
+    run_until(now);
+    expect_echo(now, true); /* the server is slow, the exit is well */
+    cr_assert(!slot(now, SMX_LANE_CONTROL));
+    run_until(now + SMX_IPR_KEEPALIVE - 1);
+    cr_assert(!net.woken[SMX_LANE_CONTROL] && seen.changes == 1);
+    smx_ipr_free(ipr);
 }
 
 Test(ipr_alive, a_probe_that_could_not_leave_is_not_missed)
