@@ -119,6 +119,11 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
     return client->config.packet_delay;
 }
 
+bool smx_client_poisson(const struct smx_client *client)
+{
+    return client->config.poisson;
+}
+
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
 /* Cuts a serialised message into items of the lane: all of it or nothing. */

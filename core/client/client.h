@@ -73,6 +73,7 @@ struct smx_inbound {
     enum smx_message_kind kind;       /* PLAIN, DATA, REPLY */
     const uint8_t *sender_tag;        /* DATA: handle for smx_client_reply, else NULL */
     const struct smx_recipient *from; /* REPLY: whose SURB it came on, else NULL */
+    smx_ns delay;                     /* REPLY: what that SURB made the mix nodes hold it back in total */
     const uint8_t *data;
     size_t len;
 };
@@ -114,6 +115,7 @@ void smx_client_set_gateway(struct smx_client *client, const uint8_t gateway[sta
 const struct smx_recipient *smx_client_self(const struct smx_client *client);
 /* Mean delay per hop that packets and reply SURBs are given. */
 smx_ns smx_client_packet_delay(const struct smx_client *client);
+bool smx_client_poisson(const struct smx_client *client); /* its main stream has a rate of its own */
 
 /* Sends `data` as a repliable message with `surbs` fresh reply SURBs (0..100). Copies. SMX_E_NO_ROUTE: SURBs cannot be
  * made without a topology that has our gateway. */

@@ -10,11 +10,12 @@
 
 #define ACK_CLASS_MAX 48 /* the longest ack of any packet format; what is shorter and no ack of ours is nothing */
 
-static void deliver(struct smx_client *client, const struct smx_nym_message *message, const struct contact *from)
+static void deliver(struct smx_client *client, const struct smx_nym_message *message, const struct origin *from)
 {
     struct smx_inbound inbound = {.kind = message->kind,
                                   .sender_tag = message->sender_tag,
-                                  .from = from ? &from->to : NULL,
+                                  .from = from->contact ? &from->contact->to : NULL,
+                                  .delay = from->delay,
                                   .data = message->data,
                                   .len = message->data_len};
 
@@ -34,7 +35,7 @@ static void answer(struct smx_client *client, const struct smx_nym_message *mess
         client->ops.surbs_requested(client->ctx, &message->requester, amount);
 }
 
-static void dispatch(struct smx_client *client, const uint8_t *bytes, size_t len, struct contact *from)
+static void dispatch(struct smx_client *client, const uint8_t *bytes, size_t len, const struct origin *from)
 {
     struct smx_nym_message message;
 
@@ -44,11 +45,11 @@ static void dispatch(struct smx_client *client, const uint8_t *bytes, size_t len
     }
     switch (message.kind) {
     case SMX_MSG_PLAIN:
-        deliver(client, &message, NULL);
+        deliver(client, &message, &(struct origin){0});
         return;
     case SMX_MSG_DATA:
         smx_holder_store(client, &message);
-        deliver(client, &message, NULL);
+        deliver(client, &message, &(struct origin){0});
         return;
     case SMX_MSG_ADDITIONAL_SURBS:
     case SMX_MSG_HEARTBEAT:
@@ -56,12 +57,12 @@ static void dispatch(struct smx_client *client, const uint8_t *bytes, size_t len
         return;
     case SMX_MSG_REPLY:
     case SMX_MSG_SURB_REQUEST:
-        if (!from)
+        if (!from->contact)
             client->stats.dropped++;
         else if (message.kind == SMX_MSG_REPLY)
             deliver(client, &message, from);
         else
-            answer(client, &message, from);
+            answer(client, &message, from->contact);
         return;
     }
 }
@@ -76,12 +77,12 @@ static void receive_ack(struct smx_client *client, const uint8_t *push, size_t l
         smx_items_acked(client, id); /* the id of cover finds nothing */
 }
 
-/* Decrypts in place; *from is the contact whose reply key fitted. */
-static enum smx_err decrypt(struct smx_client *client, uint8_t *push, size_t len, struct contact **from)
+/* Decrypts in place; *from tells whose reply key fitted. */
+static enum smx_err decrypt(struct smx_client *client, uint8_t *push, size_t len, struct origin *from)
 {
     uint8_t key[SMX_REPLY_KEY];
 
-    *from = NULL;
+    *from = (struct origin){0};
     if (!smx_reply_key_take(client, push, key, from))
         return smx_payload_open(push, len, client->keys.encryption_secret);
     client->stats.surbs_used++;
@@ -94,7 +95,7 @@ static void receive_data(struct smx_client *client, uint8_t *push, size_t len)
 {
     const uint8_t *content = push + SMX_BLAKE3_LEN, *message;
     size_t content_len = len - SMX_BLAKE3_LEN, message_len;
-    struct contact *from;
+    struct origin from;
     enum smx_err err = decrypt(client, push, len, &from);
 
     if (!err && smx_is_cover(content, content_len)) {
@@ -102,14 +103,14 @@ static void receive_data(struct smx_client *client, uint8_t *push, size_t len)
         return;
     }
     if (!err)
-        err = smx_reassembly_add(client->reassembly, client->now, from ? from->origin : 0, content, content_len,
-                                 &message, &message_len);
+        err = smx_reassembly_add(client->reassembly, client->now, from.contact ? from.contact->origin : 0, content,
+                                 content_len, &message, &message_len);
     if (err == SMX_E_REPLAY)
         client->stats.duplicates++;
     else if (err)
         client->stats.dropped++;
     else if (message)
-        dispatch(client, message, message_len, from);
+        dispatch(client, message, message_len, &from);
 }
 
 void smx_client_receive(struct smx_client *client, smx_ns now, uint8_t *push, size_t len)

@@ -90,8 +90,14 @@ struct reply_key {
     TAILQ_ENTRY(reply_key) link;
     struct contact *contact;
     smx_ns created;
+    smx_ns delay; /* that its SURB asks for */
     uint8_t digest[SMX_BLAKE3_LEN];
     uint8_t key[SMX_REPLY_KEY];
+};
+
+struct origin {              /* of a reply: whose SURB it came on, and the delay that SURB asked for */
+    struct contact *contact; /* NULL: it came on none */
+    smx_ns delay;
 };
 
 struct lane {
@@ -220,7 +226,7 @@ struct item *smx_supply_next(struct smx_client *client);
 void smx_supply_restart(struct smx_client *client);
 /* Looks a reply key up and removes it. False: unknown. */
 bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static SMX_BLAKE3_LEN],
-                        uint8_t key[static SMX_REPLY_KEY], struct contact **contact);
+                        uint8_t key[static SMX_REPLY_KEY], struct origin *origin);
 void smx_reply_keys_expire(struct smx_client *client);
 smx_ns smx_reply_keys_deadline(const struct smx_client *client);
 

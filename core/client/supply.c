@@ -130,7 +130,8 @@ static uint64_t digest_key(const uint8_t digest[static SMX_BLAKE3_LEN])
     return smx_be64(digest);
 }
 
-static void key_register(struct smx_client *client, struct contact *contact, const uint8_t value[static SMX_REPLY_KEY])
+static void key_register(struct smx_client *client, struct contact *contact, const uint8_t value[static SMX_REPLY_KEY],
+                         smx_ns delay)
 {
     struct reply_key *key;
 
@@ -141,6 +142,7 @@ static void key_register(struct smx_client *client, struct contact *contact, con
         return; /* out of memory: the reply will not be understood, nothing worse */
     key->contact = contact;
     key->created = client->now;
+    key->delay = delay;
     memcpy(key->key, value, sizeof(key->key));
     smx_blake3(key->digest, value, SMX_REPLY_KEY);
     smx_index_add(&client->keys_by_digest, &key->node, digest_key(key->digest));
@@ -148,7 +150,7 @@ static void key_register(struct smx_client *client, struct contact *contact, con
 }
 
 bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static SMX_BLAKE3_LEN],
-                        uint8_t key[static SMX_REPLY_KEY], struct contact **contact)
+                        uint8_t key[static SMX_REPLY_KEY], struct origin *origin)
 {
     struct smx_index_node *node = smx_index_find(&client->keys_by_digest, digest_key(digest));
     struct reply_key *found = node ? SMX_INDEX_OBJECT(node, struct reply_key, node) : NULL;
@@ -157,7 +159,7 @@ bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static S
     if (!found || !smx_equal(found->digest, digest, SMX_BLAKE3_LEN))
         return false;
     memcpy(key, found->key, SMX_REPLY_KEY);
-    *contact = found->contact;
+    *origin = (struct origin){.contact = found->contact, .delay = found->delay};
     key_drop(client, found);
     return true;
 }
@@ -195,7 +197,7 @@ static enum smx_err make_some(struct smx_client *client, struct contact *contact
     if (!err)
         err = smx_made_finish(made, SMX_SPHINX_VERSION);
     for (unsigned i = 0; i < n && !err; i++) {
-        key_register(client, contact, key[i]);
+        key_register(client, contact, key[i], smx_made_expected(made, i));
         smx_build_surb(out + i * SMX_REPLY_SURB, made, i, key[i]);
         client->stats.surbs_sent++;
     }

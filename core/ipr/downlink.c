@@ -37,10 +37,12 @@ static void on_info(struct smx_ipr *ipr, const struct smx_ipr_response *response
         ipr->ops.refused(ipr->ctx, response->text, response->text_len);
 }
 
-static void on_response(struct smx_ipr *ipr, smx_ns now, uint32_t number, const struct smx_ipr_response *response)
+static void on_response(struct smx_ipr *ipr, smx_ns now, uint32_t number, const struct smx_ipr_response *response,
+                        const struct smx_inbound *message)
 {
     switch (response->kind) {
     case SMX_IPR_RESP_DATA:
+        smx_level_arrived(ipr, now, message);
         smx_reorder_push(ipr->reorder, now, number, response->bundle, response->bundle_len);
         break;
     case SMX_IPR_CONNECTED:
@@ -82,5 +84,5 @@ void smx_ipr_deliver(struct smx_ipr *ipr, smx_ns now, const struct smx_inbound *
     smx_surbs_message(ipr, data ? frame.sequence : 0);
     smx_alive_received(ipr, data || response.kind == SMX_IPR_INFO);
     ipr->surbs.recheck = true;
-    on_response(ipr, now, frame.sequence, &response);
+    on_response(ipr, now, frame.sequence, &response, message);
 }

@@ -4,6 +4,7 @@
  *   ipr.c       what others call; state; who is asked when a slot fires
  *   connect.c   dialling: Open, Connect, the fallback from version 10 to 9, Disconnect
  *   uplink.c    packets for the exit: queues, ack thinning, filling one mixnet packet
+ *   level.c     acks of data that came early wait, so that round trips look alike
  *   downlink.c  messages from the exit
  *   reorder.c   the reorder hold (reorder.h)
  *   surbs.c     how many SURBs the exit has, and sending it more
@@ -30,6 +31,10 @@
 #define SMX_IPR_RETRANSMIT_DATA  10 /* by the mixnet, then TCP has long done so itself (02 trap 22) */
 #define SMX_IPR_RETRANSMIT_ACKS  1  /* newer acks follow (07 section 8, I17) */
 #define SMX_IPR_MIMIC_QUEUED_MAX 64 /* fragments of ours in the client's queues, as smx_ipr_writable counts */
+
+/* level.c */
+#define SMX_LEVEL_HOPS 4  /* least delay of a message until its ack leaves, in mean delays of a hop: 4/3 of the mean */
+#define SMX_LEVEL_MAX  64 /* acks that wait; one more leaves at once */
 
 /* surbs.c (04 section 10) */
 #define SMX_SURBS_RESERVE     12             /* the exit answers nothing with fewer */
@@ -81,6 +86,17 @@ struct smx_ipr_queue {
     unsigned head, n;
 };
 
+struct smx_ipr_level {
+    smx_ns least; /* 0: off */
+    smx_ns until; /* before, no ack leaves: what arrived last was early */
+    struct {
+        smx_ns due;
+        uint8_t *bytes;
+        size_t len;
+    } held[SMX_LEVEL_MAX];
+    unsigned n;
+};
+
 struct smx_ipr_surbs {
     uint64_t base;    /* the client's count of SURBs sent when this connection began */
     uint64_t charged; /* of those sent since: used by the exit, or written off */
@@ -120,6 +136,7 @@ struct smx_ipr {
     struct smx_ipr_stats stats;
     struct smx_ipr_dial dial;
     struct smx_ipr_queue interactive, bulk;
+    struct smx_ipr_level level;
     struct smx_ipr_surbs surbs;
     struct smx_ipr_alive alive;
     struct smx_reorder *reorder;
@@ -144,10 +161,23 @@ size_t smx_dial_request(struct smx_ipr *ipr, smx_ns now, uint8_t *out, size_t ca
 /* --- uplink.c ----------------------------------------------------------------------------------------------------- */
 
 void smx_uplink_clear(struct smx_ipr *ipr);
+/* Queues a packet for the next slots; errors as smx_ipr_send. */
+enum smx_err smx_uplink_add(struct smx_ipr *ipr, const uint8_t *packet, size_t len, bool interactive);
 /* Fills one mixnet packet from the queue of the lane, then from the other one. */
 void smx_uplink_fill(struct smx_ipr *ipr, smx_ns now, enum smx_lane lane, struct smx_pull *pull);
 /* One packet in a data frame; 0: does not fit. */
 size_t smx_uplink_frame(struct smx_ipr *ipr, uint8_t *out, size_t cap, const uint8_t *packet, size_t len);
+
+/* --- level.c ------------------------------------------------------------------------------------------------------ */
+
+void smx_level_start(struct smx_ipr *ipr);
+void smx_level_clear(struct smx_ipr *ipr);
+/* A data message came; before its delivery. */
+void smx_level_arrived(struct smx_ipr *ipr, smx_ns now, const struct smx_inbound *message);
+/* Takes an ack that is to wait (a copy); false: not this packet. */
+bool smx_level_hold(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len);
+smx_ns smx_level_deadline(const struct smx_ipr *ipr);
+void smx_level_run(struct smx_ipr *ipr, smx_ns now);
 
 /* --- downlink.c --------------------------------------------------------------------------------------------------- */
 

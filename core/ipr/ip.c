@@ -126,6 +126,16 @@ void smx_tcp_parse(struct smx_tcp_view *tcp, const struct smx_ip_view *view)
     tcp->end = tcp->seq + (uint32_t)data_len + ((flags & SMX_TCP_SYN) != 0) + ((flags & SMX_TCP_FIN) != 0);
 }
 
+bool smx_ip_pure_ack(const uint8_t *packet, size_t len)
+{
+    struct smx_ip_view view;
+    struct smx_tcp_view tcp;
+    if (smx_ip_parse(&view, packet, len) || view.protocol != SMX_PROTO_TCP)
+        return false;
+    smx_tcp_parse(&tcp, &view);
+    return tcp.flags == SMX_TCP_ACK && tcp.data_len == 0;
+}
+
 uint16_t smx_ip_checksum(const uint8_t *bytes, size_t len)
 {
     uint32_t sum = 0;

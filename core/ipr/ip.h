@@ -35,6 +35,8 @@ struct smx_tcp_view {
 };
 /* `view` must be TCP and come from smx_ip_parse. */
 void smx_tcp_parse(struct smx_tcp_view *tcp, const struct smx_ip_view *view);
+/* A TCP ack and nothing else: no data, no flag that means more. */
+bool smx_ip_pure_ack(const uint8_t *packet, size_t len);
 
 /* Internet checksum (RFC 1071). */
 uint16_t smx_ip_checksum(const uint8_t *bytes, size_t len);

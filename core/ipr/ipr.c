@@ -2,8 +2,9 @@
  * The IPR client as others see it. Spec 04 sections 7 to 10 and 14.
  *
  * It sits between the stack (IP packets) and the mixnet client (messages to the exit), and owns neither. What goes up
- * waits in two queues, interactive and bulk, until the mixnet client has a slot and asks for one packet's worth; what
- * comes down passes the reorder hold. SURBs and keepalive ask for slots the same way: each has its lane.
+ * waits in two queues, interactive and bulk, until the mixnet client has a slot and asks for one packet's worth (acks of
+ * what was lucky wait a little before, level.c); what comes down passes the reorder hold. SURBs and keepalive ask for
+ * slots the same way: each has its lane.
  *
  *   IDLE --connect--> CONNECTING --answer--> UP --silence, Disconnect--> LOST
  *     ^                 |      |                                          |
@@ -38,6 +39,7 @@ struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_clie
         return NULL;
     }
     smx_reorder_expect(ipr->reorder, smx_client_packet_delay(client));
+    smx_level_start(ipr);
     return ipr;
 }
 
@@ -46,6 +48,7 @@ void smx_ipr_free(struct smx_ipr *ipr)
     if (!ipr)
         return;
     smx_uplink_clear(ipr);
+    smx_level_clear(ipr);
     smx_reorder_free(ipr->reorder);
     free(ipr);
 }
@@ -53,6 +56,7 @@ void smx_ipr_free(struct smx_ipr *ipr)
 static void reset(struct smx_ipr *ipr)
 {
     smx_uplink_clear(ipr);
+    smx_level_clear(ipr);
     smx_reorder_restart(ipr->reorder);
 }
 
@@ -130,7 +134,8 @@ smx_ns smx_ipr_deadline(const struct smx_ipr *ipr)
         return SMX_NEVER;
     if (ipr->surbs.recheck)
         return 0; /* at once */
-    return smx_ns_min(smx_alive_deadline(ipr), smx_reorder_deadline(ipr->reorder));
+    smx_ns data = smx_ns_min(smx_reorder_deadline(ipr->reorder), smx_level_deadline(ipr));
+    return smx_ns_min(smx_alive_deadline(ipr), data);
 }
 
 void smx_ipr_run(struct smx_ipr *ipr, smx_ns now)
@@ -141,6 +146,7 @@ void smx_ipr_run(struct smx_ipr *ipr, smx_ns now)
     }
     if (ipr->state != SMX_IPR_UP)
         return;
+    smx_level_run(ipr, now);
     smx_reorder_run(ipr->reorder, now);
     smx_surbs_check(ipr, now);
     if (ipr->state == SMX_IPR_UP) /* the stack may have ended it */

@@ -47,17 +47,6 @@ void smx_uplink_clear(struct smx_ipr *ipr)
 
 /* --- ack thinning ------------------------------------------------------------------------------------------------- */
 
-/* An ack and nothing else: no data, no flag that means more. */
-static bool pure_ack(const uint8_t *packet, size_t len)
-{
-    struct smx_ip_view view;
-    struct smx_tcp_view tcp;
-    if (smx_ip_parse(&view, packet, len) || view.protocol != SMX_PROTO_TCP)
-        return false;
-    smx_tcp_parse(&tcp, &view);
-    return tcp.flags == SMX_TCP_ACK && tcp.data_len == 0;
-}
-
 /* Both are pure acks: is `b` of the same flow and does it acknowledge more than `a`? */
 static bool supersedes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
@@ -156,14 +145,14 @@ static enum smx_err send_at_once(struct smx_ipr *ipr, smx_ns now, const uint8_t 
     if (err)
         return err;
     count_up(ipr, 1, len);
-    smx_alive_sent(ipr, now, !pure_ack(packet, len));
+    smx_alive_sent(ipr, now, !smx_ip_pure_ack(packet, len));
     return SMX_OK;
 }
 
 static enum smx_err enqueue(struct smx_ipr *ipr, bool *interactive, const uint8_t *packet, size_t len)
 {
     struct smx_ip_view view;
-    bool ack = pure_ack(packet, len);
+    bool ack = smx_ip_pure_ack(packet, len);
     uint32_t flow = smx_ip_parse(&view, packet, len) ? 0 : flow_hash(&view);
     if (!ack && *interactive && waits_in(&ipr->bulk, flow))
         *interactive = false;
@@ -183,6 +172,14 @@ static enum smx_err enqueue(struct smx_ipr *ipr, bool *interactive, const uint8_
     return SMX_OK;
 }
 
+enum smx_err smx_uplink_add(struct smx_ipr *ipr, const uint8_t *packet, size_t len, bool interactive)
+{
+    enum smx_err err = enqueue(ipr, &interactive, packet, len);
+    if (!err)
+        smx_client_wake(ipr->client, interactive ? SMX_LANE_INTERACTIVE : SMX_LANE_BULK);
+    return err;
+}
+
 enum smx_err smx_ipr_send(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len, bool interactive)
 {
     if (ipr->state != SMX_IPR_UP)
@@ -191,10 +188,9 @@ enum smx_err smx_ipr_send(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet
         return SMX_E_RANGE;
     if (ipr->config.mimic_surbs)
         return send_at_once(ipr, now, packet, len, interactive);
-    enum smx_err err = enqueue(ipr, &interactive, packet, len);
-    if (!err)
-        smx_client_wake(ipr->client, interactive ? SMX_LANE_INTERACTIVE : SMX_LANE_BULK);
-    return err;
+    if (smx_level_hold(ipr, now, packet, len))
+        return SMX_OK;
+    return smx_uplink_add(ipr, packet, len, interactive);
 }
 
 /* --- out ---------------------------------------------------------------------------------------------------------- */

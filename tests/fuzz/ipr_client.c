@@ -55,6 +55,12 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
     return SMX_DEFAULT_PACKET_DELAY;
 }
 
+bool smx_client_poisson(const struct smx_client *client)
+{
+    (void)client;
+    return false;
+}
+
 void smx_client_stats(const struct smx_client *client, struct smx_client_stats *stats)
 {
     (void)client;

@@ -27,9 +27,10 @@ struct note {
 static struct {
     struct note sent[64];
     unsigned n, forgotten, owed, queued;
-    bool woken[SMX_LANE_COUNT];
+    bool woken[SMX_LANE_COUNT], poisson;
     uint64_t surbs_sent;
     smx_ns srtt;
+    smx_ns delay; /* of the SURBs that answers come on */
     enum smx_err refuse;
 } net;
 
@@ -86,6 +87,12 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
 {
     (void)client;
     return SMX_DEFAULT_PACKET_DELAY;
+}
+
+bool smx_client_poisson(const struct smx_client *client)
+{
+    (void)client;
+    return net.poisson;
 }
 
 void smx_client_stats(const struct smx_client *client, struct smx_client_stats *stats)
@@ -149,9 +156,12 @@ static inline void open_ipr(bool try_v10, unsigned mimic)
     smx_ipr_config_default(&config);
     config.try_v10 = try_v10;
     config.mimic_surbs = mimic;
+    bool poisson = net.poisson; /* the test chose */
     memset(&net, 0, sizeof(net));
+    net.poisson = poisson;
     memset(&seen, 0, sizeof(seen));
     net.surbs_sent = 1000; /* of an earlier life */
+    net.delay = SMX_SEC;
     ipr = smx_ipr_new(&config, NULL, &seeded.random, &ops, NULL);
     cr_assert_not_null(ipr);
 }
@@ -165,7 +175,8 @@ static inline void dial(bool try_v10, unsigned mimic)
 
 static inline void deliver_raw(smx_ns now, const uint8_t *data, size_t len)
 {
-    struct smx_inbound inbound = {.kind = SMX_MSG_REPLY, .from = &far_end, .data = data, .len = len};
+    struct smx_inbound inbound = {
+        .kind = SMX_MSG_REPLY, .from = &far_end, .delay = net.delay, .data = data, .len = len};
     smx_ipr_deliver(ipr, now, &inbound);
 }
 

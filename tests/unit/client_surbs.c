@@ -2,6 +2,7 @@
  * SURBs from both ends: who gets them when, who may ask for them, what happens without them, when keys rotate and when
  * the gateway changes. Spec 02 section 14, 04 section 10.
  */
+#include "core/base/bytes.h"
 #include "tests/support/known.h"
 #include "tests/support/mixpair.h"
 
@@ -285,6 +286,41 @@ Test(client_surbs, a_reply_must_come_on_a_surb_and_a_key_serves_once)
     len = smx_plain_write(bytes, sizeof(bytes), data, sizeof(data));
     push_message(NULL, bytes, len);
     cr_expect_eq(our_box.total, 2, "plain messages need no SURB");
+}
+
+static smx_ns replied_at[50];
+static unsigned delayed;
+
+static void note_and_reply(struct sim_client *self, const struct smx_inbound *message)
+{
+    replied_at[smx_be32(message->data)] = sim.now;
+    into_box(self, message);
+}
+
+static void check_delay(struct sim_client *self, const struct smx_inbound *message)
+{
+    smx_ns took = sim.now - replied_at[smx_be32(message->data)] - ONE_WAY;
+    cr_expect_eq(message->delay, took, "%lld, not %lld", (long long)message->delay, (long long)took);
+    delayed += took > SMX_MS;
+    into_box(self, message);
+}
+
+Test(client_surbs, a_reply_tells_how_long_its_surb_made_it_wait)
+{
+    config.poisson = false;
+    config.cover = false;
+    pair_make();
+    their_box.reply_from = theirs;
+    their_box.reply_limit = UINT_MAX;
+    theirs->on_deliver = note_and_reply;
+    ours->on_deliver = check_delay;
+    cr_assert_eq(smx_client_send_surbs(ours->client, sim.now, smx_client_self(theirs->client), 30), SMX_OK);
+    sim_run(&sim, SMX_SEC); /* more than the reserve is there: no reply waits for one */
+    for (unsigned n = 0; n < 50; n++) {
+        send_numbered(ours, theirs, n, 50, 3, UINT_MAX);
+        cr_assert(sim_drain(&sim, 60 * SMX_SEC));
+    }
+    cr_expect(our_box.total == 50 && delayed > 40, "%u, %u", our_box.total, delayed);
 }
 
 /* A whole message in a push of this length, on a reply key: does it arrive? Lengths below 43 hold no fragment. */

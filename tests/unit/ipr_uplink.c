@@ -217,6 +217,74 @@ Test(ipr_uplink, a_full_queue_still_takes_a_newer_ack)
     smx_ipr_free(ipr);
 }
 
+/* --- acks of early data ------------------------------------------------------------------------------------------- */
+
+#define LEVEL ((smx_ns)SMX_LEVEL_HOPS * SMX_DEFAULT_PACKET_DELAY)
+
+/* UP; the exit's message number 1 came at T0 on a SURB that asked for this delay. */
+static void up_after(smx_ns delay)
+{
+    up(0);
+    net.delay = delay;
+    deliver_udp(T0, 1);
+}
+
+Test(ipr_level, an_ack_of_early_data_waits_for_the_difference)
+{
+    static const smx_ns delays[] = {0, 20 * SMX_MS, LEVEL - 1};
+    for (unsigned i = 0; i < 3; i++) {
+        up_after(delays[i]);
+        smx_ns due = T0 + LEVEL - delays[i];
+        cr_assert_eq(send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true), SMX_OK);
+        smx_ipr_run(ipr, due - 1);
+        cr_assert(!slot(due - 1, SMX_LANE_INTERACTIVE) && smx_ipr_deadline(ipr) <= due);
+        net.woken[SMX_LANE_INTERACTIVE] = false;
+        smx_ipr_run(ipr, due);
+        cr_assert(net.woken[SMX_LANE_INTERACTIVE] && packets_in(slot(due, SMX_LANE_INTERACTIVE)) == 1);
+        cr_assert(!slot(due + SMX_SEC, SMX_LANE_INTERACTIVE));
+        smx_ipr_free(ipr);
+    }
+}
+
+Test(ipr_level, nothing_else_waits)
+{
+    uint8_t packet[100];
+    up_after(0);
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 10, true);              /* data */
+    send_tcp(2, 1, SMX_TCP_ACK | SMX_TCP_FIN, 0, 0, true); /* the end */
+    send_tcp(3, 1, SMX_TCP_SYN, 4, 0, true);
+    smx_ipr_send(ipr, T0, packet, packet_udp(packet, us, server, 1, 2, 10), true);
+    cr_assert_eq(packets_in(slot(T0, SMX_LANE_INTERACTIVE)), 4);
+    smx_ipr_free(ipr);
+
+    up_after(LEVEL);
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true); /* of data that was not early */
+    cr_assert_eq(packets_in(slot(T0, SMX_LANE_INTERACTIVE)), 1);
+    smx_ipr_free(ipr);
+}
+
+Test(ipr_level, slots_of_poisson_level_enough)
+{
+    net.poisson = true;
+    up_after(0);
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true);
+    cr_assert_eq(packets_in(slot(T0, SMX_LANE_INTERACTIVE)), 1);
+    smx_ipr_free(ipr);
+}
+
+Test(ipr_level, waiting_acks_are_bounded_and_end_with_the_connection)
+{
+    up_after(0);
+    for (uint16_t port = 0; port < SMX_LEVEL_MAX; port++)
+        send_tcp((uint16_t)(1000 + port), 1, SMX_TCP_ACK, 0, 0, true);
+    cr_assert(!slot(T0, SMX_LANE_INTERACTIVE));
+    send_tcp(1, 1, SMX_TCP_ACK, 0, 0, true); /* one more */
+    cr_assert_eq(packets_in(slot(T0, SMX_LANE_INTERACTIVE)), 1);
+    smx_ipr_disconnect(ipr, T0, WALL);
+    cr_assert_eq(smx_ipr_deadline(ipr), SMX_NEVER);
+    smx_ipr_free(ipr);
+}
+
 /* --- as the reference does ---------------------------------------------------------------------------------------- */
 
 Test(ipr_mimic, one_message_per_packet_with_the_given_surbs)

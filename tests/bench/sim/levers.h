@@ -31,6 +31,9 @@
 #define SMX_REORDER_LATE  (sim_levers.late)
 #define SMX_REORDER_LEARN (sim_levers.learn)
 
+#undef SMX_LEVEL_HOPS
+#define SMX_LEVEL_HOPS (sim_levers.level_hops)
+
 #undef SMX_SURBS_AHEAD
 #undef SMX_SURBS_BATCH
 #undef SMX_SURBS_MAX
