@@ -57,7 +57,8 @@
 /* alive.c; SMX_IPR_SILENCE: ipr.h */
 #define SMX_IPR_FIRST_PROBE   SMX_SEC /* after the start: what is quickly done has gone before, undisturbed */
 #define SMX_IPR_PROBE_TIMEOUT (5 * SMX_SEC)
-#define SMX_IPR_PROBES_LOST   3 /* unanswered in a row: lost */
+#define SMX_IPR_PROBES_LOST   3    /* unanswered in a row: lost */
+#define SMX_IPR_FULL_PACKET   1280 /* no shorter packet is one of a long transfer, as the least MTU of IPv6 */
 
 struct smx_ipr_attempt {
     uint64_t id;
@@ -115,6 +116,7 @@ struct smx_ipr_alive {
     smx_ns started, last_up;
     smx_ns unanswered; /* something was sent then, and nothing received since; SMX_NEVER: not so */
     smx_ns waiting;    /* the program waits for data since then (alive.c); SMX_NEVER: not so */
+    size_t longest;    /* TCP packet with data that came; at least SMX_IPR_FULL_PACKET */
     smx_ns answer_by;  /* SMX_NEVER: no probe is out */
     smx_ns echo_sent, ping_sent;
     uint16_t ident, sequence;
