@@ -12,6 +12,7 @@
 #include "core/base/random.h"
 #include "core/crypto/crypto.h"
 #include "core/crypto/fixed_base.h"
+#include "core/message/packet.h"
 #include "core/sphinx/build.h"
 
 #include <json-c/json.h>
@@ -182,15 +183,86 @@ static void seal_regular(void)
     check(smx_sphinx_seal(packet, REGULAR + SMX_SPHINX_OVERHEAD, &headers[0], plain, REGULAR));
 }
 
-static uint8_t fresh[PACKET_MAX];
+/* A reply: the header comes with the SURB, the ack's is the holder's to make. */
+static void reply_with_ack(void)
+{
+    static const uint8_t plain[REGULAR];
+    uint8_t key[SMX_REPLY_KEY], sealed[SMX_FRAGMENT_LEN + 32];
+    struct smx_route route = random_route(&own_gateway);
+    struct smx_sphinx_seed seed = random_seed();
+    check(smx_sphinx_header_create(&headers[1], &route, &seed, SMX_SPHINX_VERSION));
+    check(smx_sphinx_seal(ack, ACK + SMX_SPHINX_OVERHEAD, &headers[1], plain, ACK));
+    smx_random_bytes(&seeded.random, key, sizeof(key));
+    smx_reply_seal(sealed, key, plain, SMX_FRAGMENT_LEN);
+    check(smx_sphinx_seal(packet, REGULAR + SMX_SPHINX_OVERHEAD, &headers[0], plain, REGULAR));
+}
 
-static void forward_hop(void)
+/* Packets that were not processed yet, and as they reach the last hop of their route. */
+struct journey {
+    uint8_t first[PACKET_MAX], last[PACKET_MAX];
+    size_t len;
+} data_journey, ack_journey;
+static uint8_t pushed[SMX_PUSH_LEN], reply_key[SMX_REPLY_KEY], recipient_secret[32];
+
+static void hop(const uint8_t *bytes, size_t len, const struct node *node)
 {
     struct smx_sphinx_opened opened;
     struct smx_sphinx_result result;
-    memcpy(packet, fresh, sizeof(packet));
-    check(smx_sphinx_open(&opened, mixes[0][0].secret, packet, sizeof(packet)));
-    check(smx_sphinx_peel(&result, &opened, packet, sizeof(packet)));
+    memcpy(packet, bytes, len);
+    check(smx_sphinx_open(&opened, node->secret, packet, len));
+    check(smx_sphinx_peel(&result, &opened, packet, len));
+}
+
+static void make_journey(struct journey *journey, size_t plain_len)
+{
+    static const uint8_t plain[REGULAR];
+    struct smx_route route = random_route(&exit_gateway);
+    struct smx_sphinx_seed seed = random_seed();
+    for (unsigned i = 0; i < LAYERS; i++)
+        route.hop[i] = mixes[i][0].hop;
+    check(smx_sphinx_header_create(&headers[0], &route, &seed, SMX_SPHINX_VERSION));
+    journey->len = plain_len + SMX_SPHINX_PACKET_EXTRA;
+    check(smx_sphinx_seal(journey->first, plain_len + SMX_SPHINX_OVERHEAD, &headers[0], plain, plain_len));
+    memcpy(packet, journey->first, journey->len);
+    for (unsigned i = 0; i < LAYERS; i++) {
+        memcpy(journey->last, packet, journey->len);
+        hop(journey->last, journey->len, &mixes[i][0]);
+    }
+    memcpy(journey->last, packet, journey->len);
+}
+
+static void forward_hop(void)
+{
+    hop(data_journey.first, data_journey.len, &mixes[0][0]);
+}
+
+static void last_hop(void)
+{
+    hop(data_journey.last, data_journey.len, &exit_gateway);
+}
+
+static void ack_hop(void)
+{
+    hop(ack_journey.first, ack_journey.len, &mixes[0][0]);
+}
+
+static void ack_last_hop(void)
+{
+    hop(ack_journey.last, ack_journey.len, &exit_gateway);
+}
+
+static void open_data(void)
+{
+    uint8_t bytes[SMX_PUSH_LEN];
+    memcpy(bytes, pushed, sizeof(bytes));
+    check(smx_payload_open(bytes, sizeof(bytes), recipient_secret));
+}
+
+static void open_reply(void)
+{
+    uint8_t bytes[SMX_PUSH_LEN];
+    memcpy(bytes, pushed, sizeof(bytes));
+    smx_reply_open(bytes, sizeof(bytes), reply_key);
 }
 
 static uint8_t block[16384];
@@ -266,7 +338,13 @@ static const struct figure {
     {"SURB", surb, 1, false},
     {"SURB in batch of 8", surbs_eight, SMX_SPHINX_BATCH, false},
     {"payload seal 4 layers", seal_regular, 1, false},
+    {"reply with ack", reply_with_ack, 1, false},
     {"process forward hop", forward_hop, 1, false},
+    {"process last hop", last_hop, 1, false},
+    {"process ack forward hop", ack_hop, 1, false},
+    {"process ack last hop", ack_last_hop, 1, false},
+    {"open data packet", open_data, 1, false},
+    {"open reply", open_reply, 1, false},
     {"X25519 ladder", x25519_ladder, 1, false},
     {"X25519 table", x25519_table, 1, false},
     {"X25519 table, made first", x25519_new_table, 1, true},
@@ -329,7 +407,7 @@ static void measure(const struct figure *figure, double total, json_object *list
 
 static void prepare(void)
 {
-    static const uint8_t key[32] = "bench-sphinx", plain[REGULAR];
+    static const uint8_t key[32] = "bench-sphinx";
     check(smx_crypto_init());
     smx_random_seeded_init(&seeded, key);
     for (unsigned layer = 0; layer < LAYERS; layer++) {
@@ -344,11 +422,10 @@ static void prepare(void)
     }
     smx_random_bytes(&seeded.random, block, sizeof(block));
     smx_x25519_base(recipient_key, block);
-    struct smx_route route = random_route(&exit_gateway);
-    struct smx_sphinx_seed seed = random_seed();
-    route.hop[0] = mixes[0][0].hop;
-    check(smx_sphinx_header_create(&headers[0], &route, &seed, SMX_SPHINX_VERSION));
-    check(smx_sphinx_seal(fresh, REGULAR + SMX_SPHINX_OVERHEAD, &headers[0], plain, REGULAR));
+    make_journey(&data_journey, REGULAR);
+    make_journey(&ack_journey, ACK);
+    smx_random_bytes(&seeded.random, recipient_secret, sizeof(recipient_secret));
+    smx_x25519_base(pushed, recipient_secret); /* any point */
     for (int i = 0; i < 2000; i++)
         header_fast();
 }
