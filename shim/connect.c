@@ -275,8 +275,13 @@ int smx_connect(int fd, const void *addr, socklen_t len)
     if (smx_is_engine())
         return (int)smx_result(blocking(SYS_connect, fd, addr, len));
     long r = smx_identify(fd, &s);
-    if (r == 0)
+    bool asked = r != -EACCES;
+    if (r == 0 || !asked)
         r = smx_address_in(&to, addr, len);
+    if (r == 0 && !asked) { /* sandbox.c */
+        r = len >= sizeof(to.any.sa_family) && to.any.sa_family == AF_UNIX ? 0 : -EACCES;
+        s.class = SMX_FOREIGN;
+    }
     if (r == 0)
         r = smx_connect_address(fd, &s, &to);
     return (int)smx_result(r);

@@ -82,21 +82,31 @@ static void look_for_accepted(int fd, struct smx_socket *s)
     }
 }
 
-int smx_identify(int fd, struct smx_socket *s)
+int smx_identify_class(int fd, struct smx_socket *s)
 {
     struct smx_address name = {.len = sizeof(name.room)};
 
+    if (!smx_may_ask())
+        return -EACCES;
     long r = raw(SYS_getsockname, fd, &name.room, &name.len);
+    if (r == 0)
+        smx_classify(s, &name);
+    return (int)r;
+}
+
+int smx_identify(int fd, struct smx_socket *s)
+{
+    int r = smx_identify_class(fd, s);
+
     if (r < 0)
-        return (int)r;
-    smx_classify(s, &name);
+        return r;
     if (s->class == SMX_TUNNEL && smx_is_stream(s))
         look_for_accepted(fd, s);
     if (s->class == SMX_KERNEL) {
         int type = 0;
         socklen_t len = sizeof(type);
         raw(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len);
-        bool ipv6 = name.any.sa_family == AF_INET6;
+        bool ipv6 = s->name.any.sa_family == AF_INET6;
         s->kind = type == SOCK_STREAM ? (ipv6 ? 'T' : 't') : (ipv6 ? 'U' : 'u');
     }
     return 0;

@@ -1,6 +1,10 @@
 /*
- * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. On a TCP socket there is no source address; the kernel would tell the unix name of the engine. And a
- * descriptor received over a unix socket may not lead to the network (kernel.c). Datagrams: datagram_recv.c.
+ * Receiving: recvfrom, recvmsg, recvmmsg, and recv, for the exact error of datagram sockets. On a TCP socket there is no
+ * source address; the kernel would tell the unix name of the engine. And a descriptor received over a unix socket may
+ * not lead to the network (kernel.c). Datagrams: datagram_recv.c.
+ *
+ * Whose socket it is is asked where the answer could differ: with a place for an address or control data before the
+ * call (a msghdr cannot be looked at without asking the kernel, either), else at an end or an error only.
  *
  * A connection that was reset is over for the kernel like one that ended well, because the engine closes its end in both
  * cases. What was received before would pass for the whole, so at the end of the data the engine is asked. That alone
@@ -14,16 +18,9 @@
 
 void __chk_fail(void) __attribute__((noreturn));
 
-static bool is_tunnel(int fd)
+static bool is_tunnel(int fd, struct smx_socket *s)
 {
-    struct smx_socket s;
-
-    return smx_identify(fd, &s) == 0 && s.class == SMX_TUNNEL;
-}
-
-static bool is_datagram(int fd, struct smx_socket *s)
-{
-    return smx_identify(fd, s) == 0 && s->class == SMX_TUNNEL && !smx_is_stream(s);
+    return !smx_is_engine() && smx_identify_class(fd, s) == 0 && s->class == SMX_TUNNEL;
 }
 
 /* At the end of the data of a tunnelled connection: 0, or how it broke. */
@@ -42,7 +39,7 @@ static long after_receiving(int fd, long r, size_t len)
 {
     struct smx_socket s;
 
-    if (r == -ECONNRESET && !smx_is_engine() && is_datagram(fd, &s))
+    if (r == -ECONNRESET && is_tunnel(fd, &s) && !smx_is_stream(&s))
         r = smx_datagram_errno(&s, r);
     return end_or_error(fd, r, len);
 }
@@ -106,10 +103,11 @@ ssize_t smx_recvfrom(int fd, void *data, size_t len, int flags, void *addr, sock
 
     if (!addr && !(flags & MSG_ERRQUEUE))
         return receive(fd, data, len, flags);
-    if (!smx_is_engine() && is_datagram(fd, &s))
+    bool ours = is_tunnel(fd, &s);
+    if (ours && !smx_is_stream(&s))
         return receive_datagram(fd, &s, data, len, flags, addr, addr_len);
     long r = blocking(SYS_recvfrom, fd, data, len, flags, addr, addr_len);
-    if (r >= 0 && addr && !smx_is_engine() && is_tunnel(fd))
+    if (r >= 0 && addr && ours)
         *addr_len = 0; /* the kernel has just written there */
     return smx_result(end_or_error(fd, r, len));
 }
@@ -123,9 +121,9 @@ static ssize_t recvfrom_checked(int fd, void *data, size_t len, size_t room, int
 }
 EXPORT(recvfrom_checked, __recvfrom_chk);
 
-static void look_at(int fd, struct msghdr *m)
+static void look_at(struct msghdr *m, bool ours)
 {
-    if (m->msg_name && m->msg_namelen && is_tunnel(fd))
+    if (m->msg_name && ours)
         m->msg_namelen = 0;
     if (m->msg_control && m->msg_controllen)
         smx_defuse_received(m);
@@ -147,14 +145,15 @@ ssize_t smx_recvmsg(int fd, struct msghdr *m, int flags)
 {
     struct smx_socket s;
 
-    if (!smx_is_engine() && is_datagram(fd, &s))
+    bool ours = is_tunnel(fd, &s);
+    if (ours && !smx_is_stream(&s))
         return smx_result(receive_message(fd, &s, m, flags));
-    if (flags & MSG_ERRQUEUE && !smx_is_engine() && is_tunnel(fd))
+    if (ours && flags & MSG_ERRQUEUE)
         return smx_result(-EAGAIN); /* a unix socket would give data */
     long r = blocking(SYS_recvmsg, fd, m, flags);
     if (r >= 0 && !smx_is_engine())
-        look_at(fd, m);
-    return smx_result(end_or_error(fd, r, m->msg_iovlen));
+        look_at(m, ours);
+    return smx_result(r == 0 ? end_or_error(fd, r, m->msg_iovlen) : r);
 }
 EXPORT(smx_recvmsg, recvmsg);
 
@@ -196,13 +195,14 @@ int smx_recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timesp
 {
     struct smx_socket s;
 
-    if (!smx_is_engine() && is_datagram(fd, &s))
+    bool ours = is_tunnel(fd, &s);
+    if (ours && !smx_is_stream(&s))
         return (int)smx_result(receive_datagrams(fd, &s, m, n, flags, timeout));
-    if (flags & MSG_ERRQUEUE && !smx_is_engine() && is_tunnel(fd))
+    if (ours && flags & MSG_ERRQUEUE)
         return (int)smx_result(-EAGAIN);
     long r = blocking(SYS_recvmmsg, fd, m, n, flags, timeout);
     for (long i = 0; i < r && !smx_is_engine(); i++)
-        look_at(fd, &m[i].msg_hdr);
+        look_at(&m[i].msg_hdr, ours);
     return (int)smx_result(r);
 }
 EXPORT(smx_recvmmsg, recvmmsg);

@@ -40,8 +40,10 @@ struct smx_socket {
     struct smx_address name; /* as the kernel has it */
 };
 
-/* 0, or -EBADF, -ENOTSOCK and whatever else getsockname(2) says. */
+/* 0, or -EBADF, -ENOTSOCK and whatever else getsockname(2) says; -EACCES: the program forbids us to ask (sandbox.c). */
 int smx_identify(int fd, struct smx_socket *s);
+/* Without the id of an accepted socket, and the kind of a kernel's: half the price for connections. */
+int smx_identify_class(int fd, struct smx_socket *s);
 /* The same from a name. */
 void smx_classify(struct smx_socket *s, const struct smx_address *name);
 bool smx_engine_name_valid(const char *name);
@@ -63,6 +65,17 @@ static inline bool smx_is_ipv6(const struct smx_socket *s)
 /* Connected to an engine, or was: the kernel knows. */
 bool smx_was_connected(int fd);
 bool smx_is_listening(int fd);
+
+/* --- programs that lock themselves in (sandbox.c) ----------------------------------------------------------------- */
+
+struct seccomp_data;
+struct sock_fprog;
+
+/* No filter of the program's own forbids this thread what identify.c asks. */
+bool smx_may_ask(void);
+uint32_t smx_filter_run(const struct sock_fprog *program, const struct seccomp_data *call);
+int smx_seccomp(unsigned operation, unsigned flags, void *argument);
+int smx_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 
 /* --- addresses (address.c) --------------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@
  *   socket.c connect.c bind.c accept.c send.c recv.c             exec.c spawn.c leave.c syscall.c dlopen.c remote.c
  *   kernel.c       loopback: real INET sockets, kept on a leash  datagram.c datagram_recv.c
  *   interfaces.c   the tunnel as an interface                    getifaddrs.c
+ *   sandbox.c      programs whose own filter forbids our questions
  *
  * A socket's states as the shim sees them, from two questions to the kernel and one to the engine:
  *

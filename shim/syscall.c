@@ -56,6 +56,10 @@ static long dispatch(long number, const long a[static 6])
         return smx_execve(P(0), P(1), P(2));
     case SYS_execveat:
         return smx_execveat(INT(0), P(1), P(2), P(3), INT(4));
+    case SYS_prctl:
+        return smx_prctl(INT(0), (unsigned long)a[1], (unsigned long)a[2], (unsigned long)a[3], (unsigned long)a[4]);
+    case SYS_seccomp:
+        return smx_seccomp((unsigned)a[0], (unsigned)a[1], P(2));
     case SYS_exit_group:
         smx_exit_now(INT(0));
     case SYS_io_uring_setup:
