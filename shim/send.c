@@ -31,6 +31,13 @@ static bool is_datagram(const struct smx_socket *s)
     return s->class == SMX_TUNNEL && !smx_is_stream(s);
 }
 
+/* Only what connects has to know which connection it is. */
+static bool concerns_us(int fd, struct smx_socket *s, int flags)
+{
+    return !smx_is_engine() && (flags & MSG_FASTOPEN ? smx_identify : smx_identify_class)(fd, s) == 0 &&
+           s->class != SMX_FOREIGN;
+}
+
 /* TCP is not looked at, but for a large piece: what is not too large for a datagram needs no help unless it fails. */
 ssize_t smx_send(int fd, const void *data, size_t len, int flags)
 {
@@ -38,11 +45,10 @@ ssize_t smx_send(int fd, const void *data, size_t len, int flags)
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
     struct smx_socket s;
 
-    if (len > NOT_TOO_LARGE && !smx_is_engine() && smx_identify(fd, &s) == 0 && is_datagram(&s))
+    if (len > NOT_TOO_LARGE && concerns_us(fd, &s, 0) && is_datagram(&s))
         return smx_result(smx_send_datagram(fd, &s, &m, NULL, flags));
     long r = blocking(SYS_sendto, fd, data, len, flags, NULL, 0);
-    if ((r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN) && !smx_is_engine() && smx_identify(fd, &s) == 0 &&
-        is_datagram(&s))
+    if ((r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN) && concerns_us(fd, &s, 0) && is_datagram(&s))
         r = smx_datagram_errno(&s, r);
     return smx_result(r);
 }
@@ -58,7 +64,7 @@ ssize_t smx_sendto(int fd, const void *data, size_t len, int flags, const void *
 
     if (!addr)
         return smx_send(fd, data, len, flags);
-    if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN)
+    if (!concerns_us(fd, &s, flags))
         return smx_result(blocking(SYS_sendto, fd, data, len, flags, addr, addr_len));
     long r = smx_address_in(&to, addr, addr_len);
     if (r == 0 && is_datagram(&s))
@@ -123,8 +129,8 @@ ssize_t smx_sendmsg(int fd, const struct msghdr *m, int flags)
     struct smx_socket s;
     struct msghdr look;
 
-    if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN ||
-        smx_copy_in(&look, m, sizeof(look)) != 0 || (!is_datagram(&s) && !look.msg_name && !look.msg_controllen))
+    if (!concerns_us(fd, &s, flags) || smx_copy_in(&look, m, sizeof(look)) != 0 ||
+        (!is_datagram(&s) && !look.msg_name && !look.msg_controllen))
         return smx_result(blocking(SYS_sendmsg, fd, m, flags));
     return smx_result(send_message(fd, &s, &look, flags));
 }
@@ -137,7 +143,7 @@ int smx_sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
     unsigned sent = 0;
     long r = 0;
 
-    if (smx_is_engine() || smx_identify(fd, &s) != 0 || s.class == SMX_FOREIGN)
+    if (!concerns_us(fd, &s, flags))
         return (int)smx_result(blocking(SYS_sendmmsg, fd, m, n, flags));
     for (; sent < n; sent++) {
         r = send_message(fd, &s, &m[sent].msg_hdr, flags);
