@@ -35,6 +35,7 @@
 #define SMX_CLIENT_UNACKED_MAX    32768 /* fragments sent and not yet acked; above it only these are sent again */
 #define SMX_CLIENT_CONTACTS_MAX   64    /* Recipients we write to; the one used longest ago gives way */
 #define SMX_CLIENT_REPLY_KEYS     65536 /* outstanding reply keys; oldest go first */
+#define SMX_CLIENT_SURB_DELAYS    8192  /* SURBs whose delays are remembered: more than an exit keeps */
 #define SMX_CLIENT_OWED_MAX       1000  /* SURBs promised to one Recipient and not yet sent */
 #define SMX_CLIENT_PEERS_MAX      1024  /* sender tags for which we hold SURBs (exit side) */
 #define SMX_CLIENT_SURBS_MAX      4096  /* SURBs held per sender tag, */
@@ -68,12 +69,14 @@ struct smx_client_config {
 };
 void smx_client_config_default(struct smx_client_config *config);
 
+#define SMX_SURB_UNKNOWN UINT64_MAX
+
 /* A message for us. Pointers are valid during the callback only. */
 struct smx_inbound {
     enum smx_message_kind kind;       /* PLAIN, DATA, REPLY */
     const uint8_t *sender_tag;        /* DATA: handle for smx_client_reply, else NULL */
     const struct smx_recipient *from; /* REPLY: whose SURB it came on, else NULL */
-    smx_ns delay;                     /* REPLY: what that SURB made the mix nodes hold it back in total */
+    uint64_t surb;                    /* REPLY: number of that SURB, as they were made; else SMX_SURB_UNKNOWN */
     const uint8_t *data;
     size_t len;
 };
@@ -115,6 +118,9 @@ void smx_client_set_gateway(struct smx_client *client, const uint8_t gateway[sta
 const struct smx_recipient *smx_client_self(const struct smx_client *client);
 /* Mean delay per hop that packets and reply SURBs are given. */
 smx_ns smx_client_packet_delay(const struct smx_client *client);
+/* What the mix nodes were asked to hold back a reply on this SURB in total; SMX_NEVER: not among the latest
+ * SMX_CLIENT_SURB_DELAYS. */
+smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb);
 bool smx_client_poisson(const struct smx_client *client); /* its main stream has a rate of its own */
 
 /* Sends `data` as a repliable message with `surbs` fresh reply SURBs (0..100). Copies. SMX_E_NO_ROUTE: SURBs cannot be

@@ -10,12 +10,14 @@
 
 #define ACK_CLASS_MAX 48 /* the longest ack of any packet format; what is shorter and no ack of ours is nothing */
 
+static const struct origin no_origin = {.surb = SMX_SURB_UNKNOWN};
+
 static void deliver(struct smx_client *client, const struct smx_nym_message *message, const struct origin *from)
 {
     struct smx_inbound inbound = {.kind = message->kind,
                                   .sender_tag = message->sender_tag,
                                   .from = from->contact ? &from->contact->to : NULL,
-                                  .delay = from->delay,
+                                  .surb = from->surb,
                                   .data = message->data,
                                   .len = message->data_len};
 
@@ -45,11 +47,11 @@ static void dispatch(struct smx_client *client, const uint8_t *bytes, size_t len
     }
     switch (message.kind) {
     case SMX_MSG_PLAIN:
-        deliver(client, &message, &(struct origin){0});
+        deliver(client, &message, &no_origin);
         return;
     case SMX_MSG_DATA:
         smx_holder_store(client, &message);
-        deliver(client, &message, &(struct origin){0});
+        deliver(client, &message, &no_origin);
         return;
     case SMX_MSG_ADDITIONAL_SURBS:
     case SMX_MSG_HEARTBEAT:
@@ -82,7 +84,7 @@ static enum smx_err decrypt(struct smx_client *client, uint8_t *push, size_t len
 {
     uint8_t key[SMX_REPLY_KEY];
 
-    *from = (struct origin){0};
+    *from = no_origin;
     if (!smx_reply_key_take(client, push, key, from))
         return smx_payload_open(push, len, client->keys.encryption_secret);
     client->stats.surbs_used++;

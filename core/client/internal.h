@@ -90,14 +90,14 @@ struct reply_key {
     TAILQ_ENTRY(reply_key) link;
     struct contact *contact;
     smx_ns created;
-    smx_ns delay; /* that its SURB asks for */
+    uint64_t surb; /* its number */
     uint8_t digest[SMX_BLAKE3_LEN];
     uint8_t key[SMX_REPLY_KEY];
 };
 
-struct origin {              /* of a reply: whose SURB it came on, and the delay that SURB asked for */
+struct origin {              /* of a message: on which SURB it came, and whose */
     struct contact *contact; /* NULL: it came on none */
-    smx_ns delay;
+    uint64_t surb;
 };
 
 struct lane {
@@ -155,6 +155,7 @@ struct smx_client {
     struct smx_pool key_pool;
     struct smx_index keys_by_digest;
     TAILQ_HEAD(, reply_key) keys_by_age;
+    uint32_t surb_delay[SMX_CLIENT_SURB_DELAYS]; /* microseconds, by number */
     struct batch batch;
 
     /* holder */

@@ -130,8 +130,7 @@ static uint64_t digest_key(const uint8_t digest[static SMX_BLAKE3_LEN])
     return smx_be64(digest);
 }
 
-static void key_register(struct smx_client *client, struct contact *contact, const uint8_t value[static SMX_REPLY_KEY],
-                         smx_ns delay)
+static void key_register(struct smx_client *client, struct contact *contact, const uint8_t value[static SMX_REPLY_KEY])
 {
     struct reply_key *key;
 
@@ -142,7 +141,7 @@ static void key_register(struct smx_client *client, struct contact *contact, con
         return; /* out of memory: the reply will not be understood, nothing worse */
     key->contact = contact;
     key->created = client->now;
-    key->delay = delay;
+    key->surb = client->stats.surbs_sent;
     memcpy(key->key, value, sizeof(key->key));
     smx_blake3(key->digest, value, SMX_REPLY_KEY);
     smx_index_add(&client->keys_by_digest, &key->node, digest_key(key->digest));
@@ -159,9 +158,18 @@ bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static S
     if (!found || !smx_equal(found->digest, digest, SMX_BLAKE3_LEN))
         return false;
     memcpy(key, found->key, SMX_REPLY_KEY);
-    *origin = (struct origin){.contact = found->contact, .delay = found->delay};
+    *origin = (struct origin){.contact = found->contact, .surb = found->surb};
     key_drop(client, found);
     return true;
+}
+
+smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb)
+{
+    uint64_t made = client->stats.surbs_sent;
+
+    if (surb >= made || made - surb > SMX_CLIENT_SURB_DELAYS)
+        return SMX_NEVER;
+    return client->surb_delay[surb % SMX_CLIENT_SURB_DELAYS] * SMX_US;
 }
 
 void smx_reply_keys_expire(struct smx_client *client)
@@ -197,9 +205,10 @@ static enum smx_err make_some(struct smx_client *client, struct contact *contact
     if (!err)
         err = smx_made_finish(made, SMX_SPHINX_VERSION);
     for (unsigned i = 0; i < n && !err; i++) {
-        key_register(client, contact, key[i], smx_made_expected(made, i));
+        key_register(client, contact, key[i]);
         smx_build_surb(out + i * SMX_REPLY_SURB, made, i, key[i]);
-        client->stats.surbs_sent++;
+        uint64_t surb = client->stats.surbs_sent++;
+        client->surb_delay[surb % SMX_CLIENT_SURB_DELAYS] = (uint32_t)(smx_made_expected(made, i) / SMX_US);
     }
     smx_wipe(key, sizeof(key));
     return err;

@@ -9,13 +9,14 @@
 
 #include <stdio.h>
 
-void smx_downlink_packet(void *ctx, smx_ns now, const uint8_t *packet, size_t len)
+void smx_downlink_packet(void *ctx, smx_ns now, smx_ns sent, const uint8_t *packet, size_t len)
 {
     struct smx_ipr *ipr = ctx;
     if (ipr->state != SMX_IPR_UP || len < SMX_IPV4_HEADER || smx_alive_packet(ipr, now, packet, len))
         return;
     ipr->stats.packets_down++;
     ipr->stats.bytes_down += len;
+    smx_level_delivered(ipr, sent);
     ipr->ops.packet(ipr->ctx, packet, len);
 }
 
@@ -42,8 +43,7 @@ static void on_response(struct smx_ipr *ipr, smx_ns now, uint32_t number, const 
 {
     switch (response->kind) {
     case SMX_IPR_RESP_DATA:
-        smx_level_arrived(ipr, now, message);
-        smx_reorder_push(ipr->reorder, now, number, response->bundle, response->bundle_len);
+        smx_reorder_push(ipr->reorder, now, number, message->surb, response->bundle, response->bundle_len);
         break;
     case SMX_IPR_CONNECTED:
     case SMX_IPR_CONNECT_FAILED:

@@ -89,7 +89,7 @@ struct smx_ipr_queue {
 
 struct smx_ipr_level {
     smx_ns least; /* 0: off */
-    smx_ns until; /* before, no ack leaves: what arrived last was early */
+    smx_ns until; /* before, no ack leaves: the packet sent last among those delivered was early */
     struct {
         smx_ns due;
         uint8_t *bytes;
@@ -174,8 +174,8 @@ size_t smx_uplink_frame(struct smx_ipr *ipr, uint8_t *out, size_t cap, const uin
 
 void smx_level_start(struct smx_ipr *ipr);
 void smx_level_clear(struct smx_ipr *ipr);
-/* A data message came; before its delivery. */
-void smx_level_arrived(struct smx_ipr *ipr, smx_ns now, const struct smx_inbound *message);
+/* Before the stack gets a packet that the exit sent then. */
+void smx_level_delivered(struct smx_ipr *ipr, smx_ns sent);
 /* Takes an ack that is to wait (a copy); false: not this packet. */
 bool smx_level_hold(struct smx_ipr *ipr, smx_ns now, const uint8_t *packet, size_t len);
 smx_ns smx_level_deadline(const struct smx_ipr *ipr);
@@ -184,7 +184,7 @@ void smx_level_run(struct smx_ipr *ipr, smx_ns now);
 /* --- downlink.c --------------------------------------------------------------------------------------------------- */
 
 /* From the reorder hold. */
-void smx_downlink_packet(void *ctx, smx_ns now, const uint8_t *packet, size_t len);
+void smx_downlink_packet(void *ctx, smx_ns now, smx_ns sent, const uint8_t *packet, size_t len);
 
 /* --- surbs.c ------------------------------------------------------------------------------------------------------ */
 

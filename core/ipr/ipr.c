@@ -22,6 +22,11 @@ void smx_ipr_config_default(struct smx_ipr_config *config)
     *config = (struct smx_ipr_config){.probe_ipv4 = {9, 9, 9, 9}, .patience = SMX_IPR_SILENCE};
 }
 
+static smx_ns surb_delay(void *client, uint64_t surb)
+{
+    return smx_client_surb_delay(client, surb);
+}
+
 struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_client *client,
                             const struct smx_random *random, const struct smx_ipr_ops *ops, void *ctx)
 {
@@ -39,6 +44,7 @@ struct smx_ipr *smx_ipr_new(const struct smx_ipr_config *config, struct smx_clie
         return NULL;
     }
     smx_reorder_expect(ipr->reorder, smx_client_packet_delay(client));
+    smx_reorder_delays(ipr->reorder, surb_delay, client);
     smx_level_start(ipr);
     return ipr;
 }

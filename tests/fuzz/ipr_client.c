@@ -55,6 +55,12 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
     return SMX_DEFAULT_PACKET_DELAY;
 }
 
+smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb)
+{
+    (void)client;
+    return surb == SMX_SURB_UNKNOWN ? SMX_NEVER : (smx_ns)(surb % 64) * SMX_MS;
+}
+
 bool smx_client_poisson(const struct smx_client *client)
 {
     (void)client;
@@ -83,7 +89,8 @@ static void on_packet(void *ctx, const uint8_t *packet, size_t len)
 
 static void deliver(struct smx_ipr *ipr, smx_ns now, const uint8_t *bytes, size_t len)
 {
-    struct smx_inbound inbound = {.kind = SMX_MSG_REPLY, .from = &far_end, .data = bytes, .len = len};
+    uint64_t surb = len ? bytes[len - 1] : SMX_SURB_UNKNOWN;
+    struct smx_inbound inbound = {.kind = SMX_MSG_REPLY, .from = &far_end, .surb = surb, .data = bytes, .len = len};
     smx_ipr_deliver(ipr, now, &inbound);
 }
 

@@ -89,6 +89,13 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
     return SMX_DEFAULT_PACKET_DELAY;
 }
 
+smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb)
+{
+    (void)client;
+    (void)surb;
+    return net.delay;
+}
+
 bool smx_client_poisson(const struct smx_client *client)
 {
     (void)client;
@@ -176,7 +183,7 @@ static inline void dial(bool try_v10, unsigned mimic)
 static inline void deliver_raw(smx_ns now, const uint8_t *data, size_t len)
 {
     struct smx_inbound inbound = {
-        .kind = SMX_MSG_REPLY, .from = &far_end, .delay = net.delay, .data = data, .len = len};
+        .kind = SMX_MSG_REPLY, .from = &far_end, .surb = SMX_SURB_UNKNOWN, .data = data, .len = len};
     smx_ipr_deliver(ipr, now, &inbound);
 }
 

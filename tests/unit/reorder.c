@@ -13,14 +13,14 @@ struct out {
     uint32_t serial;
     uint16_t port;
     uint32_t seq;
-    smx_ns at;
+    smx_ns at, sent;
 };
 static struct out *outs;
 static size_t out_n, out_cap;
 static struct smx_random_seeded seeded;
 static struct smx_reorder *ring;
 
-static void deliver(void *ctx, smx_ns now, const uint8_t *packet, size_t len)
+static void deliver(void *ctx, smx_ns now, smx_ns sent, const uint8_t *packet, size_t len)
 {
     struct smx_ip_view view;
     (void)ctx;
@@ -31,7 +31,15 @@ static void deliver(void *ctx, smx_ns now, const uint8_t *packet, size_t len)
         .port = view.dst_port,
         .seq = view.protocol == SMX_PROTO_TCP ? smx_be32(view.payload + 4) : 0,
         .at = now,
+        .sent = sent,
     };
+}
+
+/* Delays of SURBs: 0, 10, 20, ... 150 ms, 0, ... */
+static smx_ns delay_of(void *ctx, uint64_t surb)
+{
+    (void)ctx;
+    return surb == SMX_SURB_UNKNOWN ? SMX_NEVER : (smx_ns)(surb % 16) * 10 * SMX_MS;
 }
 
 static void open_ring(size_t most)
@@ -86,7 +94,7 @@ static size_t datagram(uint8_t *bundle, uint32_t serial)
 static void push_tcp(smx_ns now, uint32_t number, uint16_t port, uint32_t seq, size_t len)
 {
     uint8_t bundle[2048];
-    smx_reorder_push(ring, now, number, bundle, segment(bundle, number, port, seq, len, SMX_TCP_ACK));
+    smx_reorder_push(ring, now, number, SMX_SURB_UNKNOWN, bundle, segment(bundle, number, port, seq, len, SMX_TCP_ACK));
 }
 
 /* Message `number` carries segment number - 1 of one flow. */
@@ -98,7 +106,7 @@ static void push(smx_ns now, uint32_t number)
 static void start_flow(uint16_t port, uint32_t isn)
 {
     uint8_t bundle[2048];
-    smx_reorder_push(ring, 0, 0, bundle, segment(bundle, 0, port, isn, 0, SMX_TCP_SYN | SMX_TCP_ACK));
+    smx_reorder_push(ring, 0, 0, SMX_SURB_UNKNOWN, bundle, segment(bundle, 0, port, isn, 0, SMX_TCP_SYN | SMX_TCP_ACK));
     out_n = 0;
 }
 
@@ -196,8 +204,8 @@ Test(reorder, number_zero_and_udp_pass_at_once)
     open_ring(16);
     uint8_t bundle[2048];
     push(0, 3);
-    smx_reorder_push(ring, 0, 5, bundle, datagram(bundle, 5));
-    smx_reorder_push(ring, 0, 0, bundle, segment(bundle, 77, 4000, 12345, MSS, SMX_TCP_ACK));
+    smx_reorder_push(ring, 0, 5, SMX_SURB_UNKNOWN, bundle, datagram(bundle, 5));
+    smx_reorder_push(ring, 0, 0, SMX_SURB_UNKNOWN, bundle, segment(bundle, 77, 4000, 12345, MSS, SMX_TCP_ACK));
     EXPECT(5, 77);
     push(0, 1);
     push(0, 2);
@@ -238,7 +246,7 @@ Test(reorder, a_flow_never_seen_before_waits_for_the_gap_unless_it_begins)
     open_ring(16);
     uint8_t bundle[2048];
     push_tcp(0, 2, 1000, 5000, MSS);
-    smx_reorder_push(ring, 0, 3, bundle, segment(bundle, 3, 2000, 99, 0, SMX_TCP_SYN | SMX_TCP_ACK));
+    smx_reorder_push(ring, 0, 3, SMX_SURB_UNKNOWN, bundle, segment(bundle, 3, 2000, 99, 0, SMX_TCP_SYN | SMX_TCP_ACK));
     push_tcp(0, 4, 2000, 100, MSS);
     EXPECT(3, 4);
     smx_reorder_run(ring, SMX_SEC);
@@ -251,7 +259,7 @@ Test(reorder, a_reset_does_not_overtake_the_data_before_it)
     open_ring(16);
     uint8_t bundle[2048];
     start_flow(1000, 0xffffffff);
-    smx_reorder_push(ring, 0, 2, bundle, segment(bundle, 2, 1000, MSS, 0, SMX_TCP_RST));
+    smx_reorder_push(ring, 0, 2, SMX_SURB_UNKNOWN, bundle, segment(bundle, 2, 1000, MSS, 0, SMX_TCP_RST));
     EXPECT();
     push(0, 1);
     EXPECT(1, 2);
@@ -265,13 +273,114 @@ Test(reorder, a_late_copy_of_a_syn_does_not_turn_the_flow_back)
     start_flow(1000, 0xffffffff);
     push(0, 1);
     push(0, 2);
-    smx_reorder_push(ring, 0, 0, bundle, segment(bundle, 99, 1000, 0xffffffff, 0, SMX_TCP_SYN | SMX_TCP_ACK));
+    smx_reorder_push(ring, 0, 0, SMX_SURB_UNKNOWN, bundle,
+                     segment(bundle, 99, 1000, 0xffffffff, 0, SMX_TCP_SYN | SMX_TCP_ACK));
     push_tcp(0, 4, 1000, 2 * MSS, MSS);
     EXPECT(1, 2, 99, 4);
     /* A SYN with another sequence number is a new connection. */
-    smx_reorder_push(ring, 0, 5, bundle, segment(bundle, 5, 1000, 0x70000000, 0, SMX_TCP_SYN | SMX_TCP_ACK));
+    smx_reorder_push(ring, 0, 5, SMX_SURB_UNKNOWN, bundle,
+                     segment(bundle, 5, 1000, 0x70000000, 0, SMX_TCP_SYN | SMX_TCP_ACK));
     push_tcp(0, 6, 1000, 0x70000001, MSS);
     EXPECT(1, 2, 99, 4, 5, 6);
+    close_ring();
+}
+
+/* A segment of flow 1000, in step with its number, on this SURB. */
+static void push_on(smx_ns now, uint32_t number, uint64_t surb)
+{
+    uint8_t bundle[2048];
+    size_t len = segment(bundle, number, 1000, (number - 1) * MSS, MSS, SMX_TCP_ACK);
+    smx_reorder_push(ring, now, number, surb, bundle, len);
+}
+
+/* Number 1 is given up, so that the hold counts from then on. */
+static void lose_one(void)
+{
+    smx_reorder_expect(ring, 15 * SMX_MS);
+    smx_reorder_restart(ring);
+    smx_reorder_delays(ring, delay_of, NULL);
+    start_flow(1000, 0xffffffff);
+    push_on(0, 2, 2);
+    smx_reorder_run(ring, SMX_IPR_REORDER_HOLD);
+    out_n = 0;
+}
+
+Test(reorder, a_missing_message_is_awaited_as_long_as_its_surb_says)
+{
+    /* Both neighbours of number 4 came; what lies between their SURBs is its delay, and what they came on is how long
+     * ago it was sent. */
+    static const struct {
+        const char *what;
+        uint64_t surb[2]; /* of 3 and 5 */
+        smx_ns expected;  /* after 5, -1: not predicted */
+    } cases[] = {
+        {"sooner than its follower", {8, 10}, 0},
+        {"much slower", {30, 32}, 150},
+        {"due already", {16, 18}, 0},
+        {"a SURB was used for something else", {30, 33}, -1},
+        {"SURBs came in another order", {32, 30}, -1},
+        {"unknown", {30, SMX_SURB_UNKNOWN}, -1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        open_ring(16);
+        lose_one();
+        push_on(SMX_SEC, 3, cases[i].surb[0]);
+        push_on(SMX_SEC, 5, cases[i].surb[1]);
+        smx_ns hold =
+            cases[i].expected == -1 ? SMX_REORDER_HOLD_HOPS * 15 * SMX_MS : SMX_REORDER_WAIT_HOPS * 15 * SMX_MS;
+        smx_ns at = SMX_SEC + (cases[i].expected > 0 ? cases[i].expected * SMX_MS : 0) + hold;
+        cr_expect_eq(smx_reorder_deadline(ring), at, "%s: after %lld ms, not %lld", cases[i].what,
+                     (long long)((smx_reorder_deadline(ring) - SMX_SEC) / SMX_MS),
+                     (long long)((at - SMX_SEC) / SMX_MS));
+        EXPECT(3);
+        smx_reorder_run(ring, at);
+        EXPECT(3, 5);
+        close_ring();
+    }
+}
+
+Test(reorder, each_of_several_missing_messages_has_its_own_time)
+{
+    open_ring(16);
+    lose_one();
+    push_on(SMX_SEC, 3, 16);
+    push_on(SMX_SEC, 7, 20); /* 4, 5, 6 on 17, 18, 19: all due */
+    const smx_ns wait = SMX_REORDER_WAIT_HOPS * 15 * SMX_MS;
+    cr_assert_eq(smx_reorder_deadline(ring), SMX_SEC + wait);
+    push_on(SMX_SEC, 4, 17);
+    push_on(SMX_SEC, 10, 32); /* from 20 to 32 is not from 7 to 10 */
+    cr_assert_eq(smx_reorder_deadline(ring), SMX_SEC + wait);
+    smx_reorder_run(ring, SMX_SEC + wait);
+    EXPECT(3, 4, 7);
+    cr_assert_eq(smx_reorder_deadline(ring), SMX_SEC + SMX_REORDER_HOLD_HOPS * 15 * SMX_MS);
+    close_ring();
+}
+
+Test(reorder, the_stack_is_told_when_a_packet_was_sent)
+{
+    open_ring(16);
+    smx_reorder_delays(ring, delay_of, NULL);
+    start_flow(1000, 0xffffffff);
+    push_on(SMX_SEC, 2, 3);
+    push_on(SMX_SEC + 90 * SMX_MS, 1, 5);
+    EXPECT(1, 2);
+    cr_assert(outs[0].sent == SMX_SEC + 40 * SMX_MS && outs[1].sent == SMX_SEC - 30 * SMX_MS);
+    push_on(3 * SMX_SEC, 3, SMX_SURB_UNKNOWN);
+    cr_assert_eq(outs[2].sent, 0);
+    close_ring();
+}
+
+Test(reorder, a_repeated_segment_does_not_overtake_what_was_sent_before_it)
+{
+    open_ring(16);
+    lose_one();                            /* number 1, sequence 0 */
+    push_on(SMX_SEC, 4, SMX_SURB_UNKNOWN); /* 3 is missing, so 4 waits */
+    push_tcp(SMX_SEC, 5, 1000, 0, MSS);    /* what 1 was, again */
+    EXPECT();
+    push_on(SMX_SEC, 3, SMX_SURB_UNKNOWN);
+    EXPECT(3, 4, 5);
+    push_tcp(SMX_SEC, 7, 1000, 0, MSS); /* 6 is missing, but nothing of the flow waits */
+    EXPECT(3, 4, 5, 7);
     close_ring();
 }
 
@@ -291,8 +400,8 @@ Test(reorder, duplicates_are_passed_on)
 Test(reorder, numbers_wrap_past_zero)
 {
     open_ring(64);
-    smx_reorder_push(ring, 0, 0x7ffffff0, (const uint8_t *)"", 0);
-    smx_reorder_push(ring, 0, 0xfffffff0, (const uint8_t *)"", 0);
+    smx_reorder_push(ring, 0, 0x7ffffff0, SMX_SURB_UNKNOWN, (const uint8_t *)"", 0);
+    smx_reorder_push(ring, 0, 0xfffffff0, SMX_SURB_UNKNOWN, (const uint8_t *)"", 0);
     start_flow(1000, 0xffffffff);
     uint32_t number = 0xfffffff1;
     for (uint32_t i = 0; i < 30; i += 2) { /* pairs swapped */

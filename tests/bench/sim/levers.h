@@ -26,6 +26,10 @@
 
 #undef SMX_REORDER_HOLD_HOPS
 #define SMX_REORDER_HOLD_HOPS (sim_levers.hold_hops)
+#undef SMX_REORDER_WAIT_MIN
+#undef SMX_REORDER_WAIT_HOPS
+#define SMX_REORDER_WAIT_MIN  (sim_levers.wait_min)
+#define SMX_REORDER_WAIT_HOPS (sim_levers.wait_hops)
 #undef SMX_REORDER_LATE
 #undef SMX_REORDER_LEARN
 #define SMX_REORDER_LATE  (sim_levers.late)

@@ -46,11 +46,14 @@ struct sim_levers {
     unsigned ack_every, ack_quick, loss_wait;     /* lwipopts.h: SMX_TCP_ACK_EVERY, .._QUICK, _REORDER_MS */
     smx_ns hold, hold_min;                        /* SMX_IPR_REORDER_HOLD, SMX_REORDER_HOLD_MIN */
     unsigned hold_hops, late, learn;              /* SMX_REORDER_LATE, _LEARN */
+    smx_ns wait_min;                              /* SMX_REORDER_WAIT_MIN */
+    unsigned wait_hops;                           /* SMX_REORDER_WAIT_HOPS */
     unsigned level_hops;                          /* SMX_LEVEL_HOPS */
     unsigned surbs_ahead, surbs_batch, surbs_max; /* SMX_SURBS_AHEAD, _BATCH, _MAX */
     unsigned queue;                               /* SMX_IPR_QUEUE_SOFT */
     unsigned window_start, window_max;            /* SMX_FLOW_WINDOW_START, _MAX */
     bool bundle;                                  /* several packets in one message to the exit */
+    bool predict;                                 /* arrivals from the delays of SURBs */
     bool pace;                                    /* pace.c */
 };
 extern struct sim_levers sim_levers;

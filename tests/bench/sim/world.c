@@ -11,6 +11,7 @@
 
 #include "core/client/internal.h"
 #include "core/crypto/crypto.h"
+#include "core/ipr/internal.h"
 #include "stack/tcpip/flow.h"
 #include "tests/support/mixsim.h"
 #include "tests/support/packets.h"
@@ -452,6 +453,8 @@ static void make_ipr(void)
     config.mimic_surbs = w.options.mimic;
     config.try_v10 = w.options.v10;
     w.ipr = smx_ipr_new(&config, w.ours->client, &w.sim.random.random, &ops, NULL);
+    if (w.ipr && !sim_levers.predict)
+        smx_reorder_delays(w.ipr->reorder, NULL, NULL);
     smx_ipr_exit_config_default(&exit_config);
     w.exit = smx_ipr_exit_new(&exit_config, &w.sim.random.random, &exit_ops, NULL);
 }
