@@ -246,6 +246,26 @@ static int set_congestion(const char *value, socklen_t len)
     return strcmp(name, "reno") == 0 || strcmp(name, "cubic") == 0 ? 0 : -ENOENT;
 }
 
+static bool is_multicast_interface(const struct smx_socket *s, int level, int name)
+{
+    return !smx_is_stream(s) && ((level == IPPROTO_IP && name == IP_MULTICAST_IF) ||
+                                 (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_IF && smx_is_ipv6(s)));
+}
+
+/* An index, or ip(7) one of three structures: all zero means whichever there is, and that is so. */
+static int set_multicast_interface(int level, const void *value, socklen_t len)
+{
+    static const struct ip_mreqn whichever;
+    struct ip_mreqn wanted = {0};
+
+    if (len < sizeof(int))
+        return -EINVAL;
+    int r = smx_copy_in(&wanted, value, len < sizeof(wanted) ? len : sizeof(wanted));
+    if (r == 0 && memcmp(&wanted, &whichever, level == IPPROTO_IP ? sizeof(wanted) : sizeof(int)) != 0)
+        r = level == IPPROTO_IP ? -EADDRNOTAVAIL : -ENODEV;
+    return r;
+}
+
 static int set_tunnel(int fd, const struct smx_socket *s, int level, int name, const void *value, socklen_t len)
 {
     const struct option *o = find(level, name, s);
@@ -261,6 +281,8 @@ static int set_tunnel(int fd, const struct smx_socket *s, int level, int name, c
         return set_congestion(value, len);
     if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT)
         return -EOPNOTSUPP; /* programs then connect first and write second */
+    if (is_multicast_interface(s, level, name))
+        return set_multicast_interface(level, value, len);
     if (!o || o->flags & READ)
         return -ENOPROTOOPT;
     int r = read_int(level, value, len, &number);
@@ -450,6 +472,8 @@ static int get_tunnel(int fd, const struct smx_socket *s, int level, int name, v
         return get_tcp_info(fd, s, value, len);
     if (level == IPPROTO_TCP && name == TCP_CONGESTION && smx_is_stream(s))
         return give(value, len, "reno\0\0\0\0\0\0\0\0\0\0\0", 16);
+    if (is_multicast_interface(s, level, name))
+        return give_int(level, value, len, 0);
     if (!o) /* a level that nobody knows is a different error than an option that nobody knows, but for IPv6 */
         return level == protocol_of(s) || level == IPPROTO_IP || smx_is_ipv6(s) ? -ENOPROTOOPT : -EOPNOTSUPP;
     number = remembered(o, s);

@@ -328,6 +328,7 @@ static void option(int fd, const char *what, int level, int name)
 static void options(void)
 {
     int fd = udp(), ttl = 7, none = 300;
+    in_addr_t any = INADDR_ANY;
 
     option(fd, "SO_TYPE", SOL_SOCKET, SO_TYPE);
     option(fd, "SO_DOMAIN", SOL_SOCKET, SO_DOMAIN);
@@ -347,6 +348,12 @@ static void options(void)
     say("set unknown option of IP", setsockopt(fd, IPPROTO_IP, 4711, &ttl, sizeof(ttl)));
     option(fd, "unknown option of UDP", IPPROTO_UDP, 4711);
     say("set unknown option of UDP", setsockopt(fd, IPPROTO_UDP, 4711, &ttl, sizeof(ttl)));
+    option(fd, "IP_MULTICAST_IF", IPPROTO_IP, IP_MULTICAST_IF);
+    say("set IP_MULTICAST_IF, any", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &any, sizeof(any)));
+    say("set IP_MULTICAST_IF, any of a group", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &(struct ip_mreqn){0}, 12));
+    say("set IP_MULTICAST_IF, short", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &any, 3));
+    any = htonl(0xc0000263); /* of nobody here */
+    say("set IP_MULTICAST_IF, elsewhere", setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &any, sizeof(any)));
     option(fd, "IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY);
     close(fd);
 }
