@@ -106,9 +106,12 @@
 #define SMX_TCP_RTO_MAX 60000
 #define SMX_TCP_MSS_MIN 88 /* below this a peer's MSS option is taken for this, as a guard against abuse */
 /* 07 I4; 8 would save 5 % of the packets up, and stall small windows */
-#define SMX_TCP_ACK_EVERY  4   /* segments per ack in a steady download */
-#define SMX_TCP_ACK_QUICK  16  /* first segments of a flow, acknowledged in pairs */
-#define SMX_TCP_REORDER_MS 400 /* a segment is late after round trip + this + a quarter round trip (07 I6) */
+#define SMX_TCP_ACK_EVERY 4  /* segments per ack in a steady download */
+#define SMX_TCP_ACK_QUICK 16 /* first segments of a flow, acknowledged in pairs */
+/* A segment is late after one and a quarter of the mean round trip (07 I6) and a wait that adapts (patch 03) between */
+#define SMX_TCP_REORDER_MIN    20  /* ms */
+#define SMX_TCP_REORDER_MS     400 /* the greatest; it starts at a quarter of this */
+#define SMX_TCP_REORDER_MEMORY 64  /* of so many segments that were sent again it knows how many were in vain */
 
 /* --- identity: nothing predictable, nothing in common between flows ----------------------------------------------- */
 #include <stddef.h>

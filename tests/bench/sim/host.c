@@ -66,9 +66,9 @@ struct conn {
 
     /* receiving, in bytes */
     uint32_t got;
-    struct range range[RANGES];
+    struct range range[RANGES], twice; /* `twice`: came again (RFC 2883), for the next ack */
     unsigned ranges, unacked, quick;
-    uint64_t repeated, timeouts, acks;
+    uint64_t repeated, timeouts, acks, doubled;
 };
 
 struct host {
@@ -105,14 +105,14 @@ static size_t put_time(const struct conn *c, uint8_t *o)
 
 static size_t put_sack(const struct conn *c, uint8_t *o)
 {
-    unsigned n = c->ranges < 3 ? c->ranges : 3;
+    unsigned again = c->twice.to > c->twice.from, n = c->ranges + again < 3 ? c->ranges + again : 3;
     if (!n || !c->has_sack)
         return 0;
     o[0] = o[1] = 1;
     o[2] = 5;
     o[3] = (uint8_t)(2 + 8 * n);
-    for (unsigned i = 0; i < n; i++) { /* the latest first */
-        const struct range *r = &c->range[c->ranges - 1 - i];
+    for (unsigned i = 0; i < n; i++) { /* what came twice, then the latest first */
+        const struct range *r = i < again ? &c->twice : &c->range[c->ranges - 1 - (i - again)];
         smx_put_be32(o + 4 + 8 * i, c->irs + 1 + r->from);
         smx_put_be32(o + 8 + 8 * i, c->irs + 1 + r->to);
     }
@@ -167,6 +167,7 @@ static void send_ack(struct conn *c)
 {
     c->acks++;
     transmit(c, 0, c->isn + 1 + (uint32_t)(c->next * c->mss < c->host->down ? c->next * c->mss : c->host->down), 0);
+    c->twice = (struct range){0, 0};
 }
 
 static size_t seg_len(const struct conn *c, size_t i)
@@ -572,15 +573,29 @@ static void add_range(struct conn *c, struct range r)
             i++;
 }
 
-static void take_data(struct conn *c, uint32_t seq, size_t len)
+static bool arrived(const struct conn *c, const struct range *r)
+{
+    bool has = (int32_t)(r->to - c->got) <= 0;
+    for (unsigned i = 0; i < c->ranges && !has; i++)
+        has = c->range[i].from <= r->from && r->to <= c->range[i].to;
+    return has;
+}
+
+static void take_data(struct conn *c, uint32_t seq, size_t len, const struct options *o)
 {
     uint32_t from = seq - c->irs - 1;
+    struct range r = {from, from + (uint32_t)len};
     bool in_order = from == c->got && !c->ranges;
-    if ((int32_t)(from - c->got) < 0 && (int32_t)(from + (uint32_t)len - c->got) <= 0) {
+    bool stale = o->has_time && (int32_t)(c->their_time - o->time) > 1; /* PAWS, RFC 7323 section 5.3 */
+    if (arrived(c, &r)) {
+        c->doubled++;
+        c->twice = r;
+    }
+    if (arrived(c, &r) || stale) {
         send_ack(c);
         return;
     }
-    add_range(c, (struct range){from, from + (uint32_t)len});
+    add_range(c, r);
     c->unacked++;
     if (!in_order || c->unacked >= 2 || c->quick < QUICK_ACKS) {
         c->quick++;
@@ -672,7 +687,7 @@ void host_input(struct host *host, const uint8_t *packet, size_t len)
     if (o.has_time && (int32_t)(tcp.seq - c->irs - 1 - c->got) <= 0 && (int32_t)(o.time - c->their_time) > 0)
         c->their_time = o.time;
     if (tcp.data_len)
-        take_data(c, tcp.seq, tcp.data_len);
+        take_data(c, tcp.seq, tcp.data_len, &o);
     take_ack(c, tcp.ack, smx_be16(view.payload + 14), &o);
 }
 
@@ -714,6 +729,7 @@ void host_counts(const struct host *host, struct host_counts *counts)
         counts->repeated += c->repeated;
         counts->timeouts += c->timeouts;
         counts->acks += c->acks;
+        counts->doubled += c->doubled;
         counts->cwnd += (unsigned)c->cc.cwnd;
         counts->flying += c->flying;
         counts->rtt = (double)c->cc.srtt / 1e6;

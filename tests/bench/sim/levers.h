@@ -18,6 +18,8 @@
 #define SMX_TCP_ACK_EVERY  (sim_levers.ack_every)
 #define SMX_TCP_ACK_QUICK  (sim_levers.ack_quick)
 #define SMX_TCP_REORDER_MS (sim_levers.loss_wait)
+#undef SMX_TCP_REORDER_MIN
+#define SMX_TCP_REORDER_MIN (sim_levers.loss_wait_min)
 
 #undef SMX_IPR_REORDER_HOLD
 #undef SMX_REORDER_HOLD_MIN

@@ -43,7 +43,8 @@ struct sim_options {
 
 /* Constants of ours that can be changed here only; world.c has the defaults. */
 struct sim_levers {
-    unsigned ack_every, ack_quick, loss_wait;     /* lwipopts.h: SMX_TCP_ACK_EVERY, .._QUICK, _REORDER_MS */
+    unsigned ack_every, ack_quick;                /* lwipopts.h: SMX_TCP_ACK_EVERY, .._QUICK */
+    unsigned loss_wait, loss_wait_min;            /* SMX_TCP_REORDER_MS, .._MIN */
     smx_ns hold, hold_min;                        /* SMX_IPR_REORDER_HOLD, SMX_REORDER_HOLD_MIN */
     unsigned hold_hops, late, learn;              /* SMX_REORDER_LATE, _LEARN */
     smx_ns wait_min;                              /* SMX_REORDER_WAIT_MIN */
@@ -70,7 +71,7 @@ struct sim_result {
     bool connected, complete;
     double seconds, down, up; /* kB/s */
     uint64_t packets_up, packets_down, sphinx_up, retransmitted, late, expired, repeated;
-    uint64_t lost, acks, timeouts;
+    uint64_t lost, acks, timeouts, doubled;
     double echo_idle, echo_busy; /* ms */
     unsigned samples;
     struct sim_sample *sample;
@@ -83,7 +84,7 @@ bool sim_world_run(const struct sim_options *options, struct sim_result *result)
 
 struct host;
 struct host_counts {
-    uint64_t received, repeated, timeouts, acks;
+    uint64_t received, repeated, timeouts, acks, doubled;
     unsigned cwnd, flying;
     double rtt, min_rtt;
 };

@@ -536,6 +536,7 @@ static void read_results(void)
     r->timeouts = counts.timeouts;
     r->lost = w.sim.lost;
     r->acks = counts.acks;
+    r->doubled = counts.doubled;
     r->echo_idle = w.echoes[0] ? (double)w.echo_time[0] / 1e6 / (double)w.echoes[0] : 0;
     r->echo_busy = w.echoes[1] ? (double)w.echo_time[1] / 1e6 / (double)w.echoes[1] : 0;
 }
