@@ -13,6 +13,7 @@
  * counts us. So when main leaves that way, a thread watches for the moment when only we are left, and exits.
  */
 #include "shim/shim.h"
+#include "shim/thread.h"
 
 #include "stack/engine/engine.h"
 #include "stack/log.h"
@@ -22,7 +23,6 @@
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,27 +100,7 @@ static void *guest_main(void *argument)
     return NULL;
 }
 
-/* Detached, with all signals blocked that may be. */
-static bool start_thread(void *(*run)(void *))
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    pthread_t thread;
-
-    if (pthread_attr_init(&attributes) != 0)
-        return false;
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&thread, &attributes, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return r == 0;
-}
-
-/* --- when the main thread leaves alone
- * -------------------------------------------------------------------------------- */
+/* --- when the main thread leaves alone ---------------------------------------------------------------------------- */
 
 #define WATCH_PERIOD 100000000 /* nanoseconds */
 #define OURS         3         /* the main thread, which stays in the list, the engine, the watch */
@@ -153,7 +133,7 @@ static void *watch(void *argument)
 static void watch_if_alone(void)
 {
     if (main_left && guest.phase == RUNNING && !atomic_exchange(&watched, true))
-        start_thread(watch);
+        smx_thread_start(watch, STACK_SIZE);
 }
 
 static void leave_thread(void *result)
@@ -170,8 +150,7 @@ static void leave_thread(void *result)
 }
 EXPORT(leave_thread, pthread_exit);
 
-/* ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---  ------------------------------------------------------------------------------------------------------------- */
 
 bool smx_guest_start(const char *name, const struct smx_config *config)
 {
@@ -185,7 +164,7 @@ bool smx_guest_start(const char *name, const struct smx_config *config)
         guest.options = (struct smx_engine_options){.config = *config, .tree = pid, .in_process = true};
         strcpy(guest.options.name, name);
         smx_leave_at_quick_exit();
-        if (!start_thread(guest_main))
+        if (!smx_thread_start(guest_main, STACK_SIZE))
             announce(FAILED);
     }
     await_start();

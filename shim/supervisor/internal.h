@@ -3,13 +3,15 @@
 #define SMX_SHIM_SUPERVISOR_INTERNAL_H
 
 #include "shim/shim.h"
+#include "shim/thread.h"
 
 #include "core/base/time.h"
 
-#define SMX_CALL_TRANSFER_MAX (1u << 20) /* bytes of data taken from or given to a program in one call */
-#define SMX_CALL_CONTROL_MAX  4096       /* bytes of control messages, of an option's value */
-#define SMX_CALLS_WAITING_MAX 4096       /* at a time */
-#define SMX_RESTART           512        /* the kernel's ERESTARTSYS: begin the call anew after the signal, or EINTR */
+#define SMX_CALL_TRANSFER_MAX (1u << 20)   /* bytes of data taken from or given to a program in one call */
+#define SMX_CALL_CONTROL_MAX  4096         /* bytes of control messages, of an option's value */
+#define SMX_CALLS_WAITING_MAX 4096         /* at a time */
+#define SMX_SUPERVISOR_STACK  (256u << 10) /* of each of its threads */
+#define SMX_RESTART           512 /* the kernel's ERESTARTSYS: begin the call anew after the signal, or EINTR */
 
 /* One notified system call, from its arrival to its answer. */
 struct smx_call {
@@ -97,7 +99,5 @@ bool smx_wait_start(void);
 bool smx_wait_add(struct smx_call *call); /* false: too many */
 
 smx_ns smx_clock(void);
-/* A thread of ours: detached, with a small stack and all signals blocked. */
-bool smx_start_thread(void *(*run)(void *));
 
 #endif

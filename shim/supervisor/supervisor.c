@@ -41,15 +41,12 @@
 #include <limits.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WORKERS    4
-#define STACK_SIZE (256u << 10)
+#define WORKERS 4
 
 /* Linux 6.6; older kernels refuse, and answer a little slower. */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -246,24 +243,6 @@ static void *work(void *unused)
     }
 }
 
-bool smx_start_thread(void *(*run)(void *))
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    pthread_t thread;
-
-    if (pthread_attr_init(&attributes) != 0)
-        return false;
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&thread, &attributes, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return r == 0;
-}
-
 enum smx_err smx_supervisor_start(int listener, const char engine[static SMX_CONTROL_NAME_MAX],
                                   const struct smx_config *config, struct smx_fault *fault)
 {
@@ -277,6 +256,6 @@ enum smx_err smx_supervisor_start(int listener, const char engine[static SMX_CON
     smx_seat_take(engine, config);
     bool started = smx_wait_start();
     for (int i = 0; i < WORKERS && started; i++)
-        started = smx_start_thread(work);
+        started = smx_thread_start(work, SMX_SUPERVISOR_STACK);
     return started ? SMX_OK : smx_fail(fault, SMX_E_NOMEM, "cannot start the supervisor's threads");
 }

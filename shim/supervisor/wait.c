@@ -149,5 +149,6 @@ bool smx_wait_start(void)
     waiting.epoll = epoll_create1(EPOLL_CLOEXEC);
     waiting.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return waiting.epoll >= 0 && waiting.wake >= 0 &&
-           epoll_ctl(waiting.epoll, EPOLL_CTL_ADD, waiting.wake, &event) == 0 && smx_start_thread(wait_for_events);
+           epoll_ctl(waiting.epoll, EPOLL_CTL_ADD, waiting.wake, &event) == 0 &&
+           smx_thread_start(wait_for_events, SMX_SUPERVISOR_STACK);
 }
