@@ -26,8 +26,7 @@
 #define SNDBUF_MOST   425984 /* of which the filler stays below SMX_CONTROL_FILLER_MAX */
 #define BACKLOG_TRIES 1000   /* of a millisecond, when the engine's backlog is full */
 
-/* --- steps of an attempt
- * ---------------------------------------------------------------------------------------------- */
+/* --- steps of an attempt ------------------------------------------------------------------------------------------ */
 
 static bool is_nonblocking(int fd)
 {
@@ -153,8 +152,7 @@ static int attempt(int fd, struct smx_socket *s, const struct smx_address *to)
     return r;
 }
 
-/* --- a socket that has been connected before
- * -------------------------------------------------------------------------- */
+/* --- a socket that has been connected before ---------------------------------------------------------------------- */
 
 #define TRY_AGAIN 1
 
@@ -202,8 +200,7 @@ static int connect_again(int fd, struct smx_socket *s)
     }
 }
 
-/* --- connect
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- connect ------------------------------------------------------------------------------------------------------ */
 
 /* 0 if the address is one that this socket can connect to. */
 static int check_address(const struct smx_socket *s, const struct smx_address *to)

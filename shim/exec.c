@@ -18,8 +18,7 @@
 
 extern char **environ;
 
-/* --- with the environment completed
- * ----------------------------------------------------------------------------------- */
+/* --- with the environment completed ------------------------------------------------------------------------------- */
 
 static long complete(char *const envp[], const char *out[], smx_environment_user *use, void *ctx)
 {
@@ -52,8 +51,7 @@ long smx_with_environment(char *const envp[], smx_environment_user *use, void *c
     return r;
 }
 
-/* --- execve and execveat
- * ---------------------------------------------------------------------------------------------- */
+/* --- execve and execveat ------------------------------------------------------------------------------------------ */
 
 struct target {
     int dir;
@@ -113,8 +111,7 @@ static int with_vector(const char *path, char *const argv[])
 }
 EXPORT(with_vector, execv);
 
-/* --- search along PATH
- * ------------------------------------------------------------------------------------------------ */
+/* --- search along PATH -------------------------------------------------------------------------------------------- */
 
 /* A file that the kernel does not know is a script for the shell. */
 static long as_script(const char *path, char *const argv[], char *const envp[])
@@ -199,8 +196,7 @@ static int searched(const char *file, char *const argv[])
 }
 EXPORT(searched, execvp);
 
-/* --- arguments as a list
- * ---------------------------------------------------------------------------------------------- */
+/* --- arguments as a list ------------------------------------------------------------------------------------------ */
 
 static size_t count(va_list list)
 {

@@ -33,8 +33,7 @@ struct question {
     int transport_n;
 };
 
-/* --- service and socket type
- * ------------------------------------------------------------------------------------------- */
+/* --- service and socket type -------------------------------------------------------------------------------------- */
 
 /* With neither type nor protocol all three; else the first that fits. */
 static int choose_transports(struct question *q, int type, int protocol)
@@ -190,8 +189,7 @@ static int find_addresses(const struct question *q, struct smx_control_reply *fo
     return found->addr_n ? 0 : EAI_NONAME;
 }
 
-/* --- the result
- * --------------------------------------------------------------------------------------------------------- */
+/* --- the result --------------------------------------------------------------------------------------------------- */
 
 static struct addrinfo *make_node(const struct question *q, const struct transport *t, const struct smx_control_addr *a)
 {

@@ -120,8 +120,7 @@ static int host_by_addr_r(const void *address, socklen_t len, int family, struct
 }
 EXPORT(host_by_addr_r, gethostbyaddr_r);
 
-/* --- with static storage
- * ------------------------------------------------------------------------------------------------ */
+/* --- with static storage ------------------------------------------------------------------------------------------ */
 
 static struct hostent entry;
 static char storage[STATIC_LEN];

@@ -24,8 +24,7 @@
 #define PORT_DNS_TLS 853
 #define LOOPBACK_IF  1 /* the loopback interface is the first one of every network namespace */
 
-/* --- which addresses
- * -------------------------------------------------------------------------------------------------- */
+/* --- which addresses ---------------------------------------------------------------------------------------------- */
 
 int smx_kernel_destination(struct smx_address *a)
 {
@@ -79,8 +78,7 @@ int smx_kernel_control_messages(const struct msghdr *m)
     return 0;
 }
 
-/* --- one file in the place of another
- * --------------------------------------------------------------------------------- */
+/* --- one file in the place of another ----------------------------------------------------------------------------- */
 
 static int replace(int fd, int with, const struct smx_socket *old)
 {
@@ -171,8 +169,7 @@ int smx_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
 }
 EXPORT(smx_epoll_ctl, epoll_ctl);
 
-/* --- descriptors received over unix sockets
- * --------------------------------------------------------------------------- */
+/* --- descriptors received over unix sockets ----------------------------------------------------------------------- */
 
 /* A receiving call without our mark comes to the guard's supervisor, which answers so for a socket of the kernel, and
  * only then; there is no message to receive into. Without the guard it is the kernel that finds nothing to do. */

@@ -126,8 +126,7 @@ int smx_option_value(const struct smx_socket *s, int level, int name)
     return o && smx_memo_get(s->id, slot(o), &value) ? value : 0;
 }
 
-/* --- telling the engine ----------------------------------------------------------------------------------------------
- */
+/* --- telling the engine ------------------------------------------------------------------------------------------- */
 
 static void send_option(int control, const struct smx_socket *s, int level, int name, const void *value, size_t len)
 {
@@ -170,8 +169,7 @@ static void tell(int fd, const struct smx_socket *s, int level, int name, const 
     raw(SYS_close, control);
 }
 
-/* --- from one socket to the one that takes its place
- * ------------------------------------------------------------------ */
+/* --- from one socket to the one that takes its place -------------------------------------------------------------- */
 
 void smx_options_copy(int from, int to, const struct smx_socket *s, bool to_kernel)
 {
@@ -194,8 +192,7 @@ void smx_options_copy(int from, int to, const struct smx_socket *s, bool to_kern
     }
 }
 
-/* --- setsockopt
- * ------------------------------------------------------------------------------------------------------- */
+/* --- setsockopt --------------------------------------------------------------------------------------------------- */
 
 /* An int, or at the level of IP, as in the kernel, also a single byte. */
 static int read_int(int level, const void *value, socklen_t len, int *out)
@@ -323,8 +320,7 @@ int smx_setsockopt(int fd, int level, int option, const void *value, socklen_t l
 }
 EXPORT(smx_setsockopt, setsockopt);
 
-/* --- getsockopt
- * ------------------------------------------------------------------------------------------------------- */
+/* --- getsockopt --------------------------------------------------------------------------------------------------- */
 
 static int give(void *value, socklen_t *len, const void *data, size_t size)
 {
@@ -494,8 +490,7 @@ int smx_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
 }
 EXPORT(smx_getsockopt, getsockopt);
 
-/* --- ioctl: FIONREAD is right on a unix stream; the output queue is not: it counts the overhead of buffers
- * ------------- */
+/* --- ioctl: FIONREAD is right on a unix stream; the output queue is not: it counts the overhead of buffers -------- */
 
 int smx_ioctl(int fd, unsigned long request, void *argument)
 {

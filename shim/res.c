@@ -126,8 +126,7 @@ static int send_query(const uint8_t *message, int len, uint8_t *answer, int room
 EXPORT(send_query, res_send);
 EXPORT(send_query, __res_send);
 
-/* --- with a state of the caller's: its servers and options do not count
- * -------------------------------------------------- */
+/* --- with a state of the caller's: its servers and options do not count ------------------------------------------- */
 
 static int keep_error(res_state state, int n)
 {

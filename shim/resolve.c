@@ -126,8 +126,7 @@ bool smx_tunnel_families(bool *ipv4, bool *ipv6)
     return true;
 }
 
-/* --- numeric addresses
- * ------------------------------------------------------------------------------------------------ */
+/* --- numeric addresses -------------------------------------------------------------------------------------------- */
 
 /* The index of the interface, for addresses that need one. */
 static bool read_scope(const char *text, const struct in6_addr *address, uint32_t *scope)

@@ -190,8 +190,7 @@ void smx_guest_forget(void);                                    /* after fork */
 void smx_drain(void);
 void smx_leave_at_quick_exit(void);
 
-/* --- sockets of the kernel, for loopback (kernel.c) ----------------------------------------------------------------
- */
+/* --- sockets of the kernel, for loopback (kernel.c) --------------------------------------------------------------- */
 
 /* The file at fd becomes a kernel socket, to talk to that address (NULL: to be bound). 0 or -errno; updates *s. */
 int smx_make_kernel(int fd, struct smx_socket *s, const struct smx_address *to);
@@ -276,8 +275,7 @@ bool smx_path_next(const char **list, const char *file, char *out);
 /* 0, or -EACCES for programs that the preload cannot reach. */
 int smx_target_allowed(int dir, const char *path, int flags);
 
-/* --- real functions ------------------------------------------------------------------------------------------------
- */
+/* --- real functions ----------------------------------------------------------------------------------------------- */
 
 void *smx_next(const char *name); /* the libc's own, found with dlsym; NULL: there is none */
 

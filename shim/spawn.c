@@ -82,8 +82,7 @@ static int searched(pid_t *pid, const char *file, const posix_spawn_file_actions
 }
 EXPORT(searched, posix_spawnp);
 
-/* --- system
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- system ------------------------------------------------------------------------------------------------------- */
 
 static int run_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attributes)
@@ -139,8 +138,7 @@ static int run_command(const char *command)
 }
 EXPORT(run_command, system);
 
-/* --- popen
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- popen -------------------------------------------------------------------------------------------------------- */
 
 /* The streams that are ours; libc's pclose knows its own. */
 struct stream {

@@ -116,8 +116,7 @@ bool smx_json_absent(const struct json_object *object, const char *name)
     return !json_object_object_get_ex(object, name, &value) || !value;
 }
 
-/* --- walking -------------------------------------------------------------------------------------------------------
- */
+/* --- walking ------------------------------------------------------------------------------------------------------ */
 
 static void skip_space(struct smx_json_walk *walk)
 {

@@ -31,8 +31,7 @@ bool smx_json_bytes(const struct json_object *object, const char *name, uint8_t 
 /* True when the member is absent or null. */
 bool smx_json_absent(const struct json_object *object, const char *name);
 
-/* --- walking -------------------------------------------------------------------------------------------------------
- */
+/* --- walking ------------------------------------------------------------------------------------------------------ */
 
 struct smx_json_piece {
     const char *p;

@@ -113,8 +113,7 @@ bool smx_x25519_on_curve(const uint8_t point[static 32])
     return point_from_u(&p, point);
 }
 
-/* --- division ------------------------------------------------------------------------------------------------------
- */
+/* --- division ----------------------------------------------------------------------------------------------------- */
 
 /* Inverts n numbers, none of them zero, with one inversion: prefix products forth, single inverses back. */
 static void invert_all(struct smx_fe *numbers, size_t n)
@@ -153,8 +152,7 @@ void smx_fractions_divide(uint8_t (*out)[32], const struct smx_fraction *fractio
     smx_wipe(den, sizeof(den));
 }
 
-/* --- tables --------------------------------------------------------------------------------------------------------
- */
+/* --- tables ------------------------------------------------------------------------------------------------------- */
 
 #define ROWS    32
 #define ENTRIES 8
@@ -199,8 +197,7 @@ static bool build(struct smx_fixed_base *base, const uint8_t u[32])
     return true;
 }
 
-/* --- multiplication ------------------------------------------------------------------------------------------------
- */
+/* --- multiplication ----------------------------------------------------------------------------------------------- */
 
 /* All ones if a == b, for small numbers. */
 static uint64_t equal_mask(unsigned a, unsigned b)
@@ -275,8 +272,7 @@ void smx_fixed_base_mul(struct smx_fraction *u, const struct smx_fixed_base *bas
     smx_wipe(&p, sizeof(p));
 }
 
-/* --- the cache -----------------------------------------------------------------------------------------------------
- */
+/* --- the cache ---------------------------------------------------------------------------------------------------- */
 
 /*
  * A slot is read by any number of threads (users > 0), rewritten by one (users < 0), or at rest (0). Its tag says which

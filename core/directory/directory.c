@@ -102,8 +102,7 @@ void smx_directory_free(struct smx_directory *directory)
     free(directory);
 }
 
-/* --- requests
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 static void ask(struct smx_directory *d, enum document document, unsigned page)
 {
@@ -147,8 +146,7 @@ bool smx_directory_complete(const struct smx_directory *directory)
     return !directory->dead && directory->answered_n == directory->request_n;
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 /* Asks for the next page if this one did not bring the rest. */
 static enum smx_err turn_page(struct smx_directory *d, const struct request *r, const struct smx_doc_page *page,
@@ -211,8 +209,7 @@ static enum smx_err take(struct smx_directory *d, const struct request *r, const
     }
 }
 
-/* --- conclusions
- * ------------------------------------------------------------------------------------------------------- */
+/* --- conclusions -------------------------------------------------------------------------------------------------- */
 
 static int by_id(const void *a, const void *b)
 {
@@ -444,8 +441,7 @@ smx_ns smx_directory_epoch_left(const struct smx_directory *directory, int64_t u
     return directory->epoch.end && left > 0 && left <= UINT32_MAX ? left * SMX_SEC : 0;
 }
 
-/* --- choices
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- choices ------------------------------------------------------------------------------------------------------ */
 
 bool smx_ipr_speaks_v10(const struct smx_ipr_node *node)
 {

@@ -36,8 +36,7 @@ static void *grow(void *list, unsigned n, unsigned *cap, size_t size)
     return larger;
 }
 
-/* --- rewarded set
- * ------------------------------------------------------------------------------------------------------ */
+/* --- rewarded set ------------------------------------------------------------------------------------------------- */
 
 static bool read_id(struct smx_json_piece piece, uint32_t *id)
 {
@@ -103,8 +102,7 @@ enum smx_err smx_doc_read_rewarded(struct smx_doc_rewarded *rewarded, const char
     return SMX_OK;
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 static const char digits[] = "0123456789";
 
@@ -236,8 +234,7 @@ static bool read_port(const struct json_object *o, const char *name, uint16_t *p
     return true;
 }
 
-/* --- skimmed nodes
- * ----------------------------------------------------------------------------------------------------- */
+/* --- skimmed nodes ------------------------------------------------------------------------------------------------ */
 
 /* The first address is where Sphinx packets go (05 section 5.1). */
 static bool read_mix_address(struct smx_node_address *address, const struct json_object *o)
@@ -310,8 +307,7 @@ static bool add_skimmed(void *list, const struct json_object *o)
     return true;
 }
 
-/* --- described nodes
- * --------------------------------------------------------------------------------------------------- */
+/* --- described nodes ---------------------------------------------------------------------------------------------- */
 
 static bool read_described(struct smx_doc_described *described, const struct json_object *o)
 {
@@ -340,8 +336,7 @@ static bool add_described(void *list, const struct json_object *o)
     return true;
 }
 
-/* --- pages
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- pages -------------------------------------------------------------------------------------------------------- */
 
 static struct json_object *parse_piece(struct smx_json_piece piece)
 {
@@ -397,8 +392,7 @@ enum smx_err smx_doc_read_described(struct smx_doc_describeds *describeds, struc
     return read_page(all, page, add_described, describeds, "list of described nodes", fault);
 }
 
-/* --- key rotation
- * ------------------------------------------------------------------------------------------------------ */
+/* --- key rotation ------------------------------------------------------------------------------------------------- */
 
 enum smx_err smx_doc_read_epoch(struct smx_doc_epoch *epoch, const char *body, size_t len, struct smx_fault *fault)
 {

@@ -59,8 +59,7 @@ struct smx_doc_epoch {
 };
 enum smx_err smx_doc_read_epoch(struct smx_doc_epoch *epoch, const char *body, size_t len, struct smx_fault *fault);
 
-/* --- values ----------------------------------------------------------------------------------------------------------
- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 /* Decimal string "0".."1", at most 18 decimals, to whole per cent, truncated (05 section 4). */
 bool smx_doc_percent(uint8_t *percent, const char *text);

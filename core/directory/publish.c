@@ -17,8 +17,7 @@ uint32_t smx_rotation_of(uint32_t epoch_id, uint32_t initial_epoch_id, uint32_t 
     return epoch_id < initial_epoch_id ? 0 : (epoch_id - initial_epoch_id) / validity_epochs;
 }
 
-/* --- pieces ----------------------------------------------------------------------------------------------------------
- */
+/* --- pieces ------------------------------------------------------------------------------------------------------- */
 
 /* Unix time in one of the two forms the network uses (05 section 4). */
 static void put_time(FILE *out, const char *format, int64_t unix_seconds)
@@ -101,8 +100,7 @@ static void put_skimmed(FILE *out, const struct smx_node *node, unsigned layer)
         fprintf(out, ",\"performance\":\"0.%02u\"}", node->performance);
 }
 
-/* --- documents
- * --------------------------------------------------------------------------------------------------------- */
+/* --- documents ---------------------------------------------------------------------------------------------------- */
 
 static void key_rotation(FILE *out, const struct smx_lab_directory *lab)
 {

@@ -81,8 +81,7 @@ void smx_gateway_free(struct smx_gateway *gateway)
     smx_secret_free(gateway);
 }
 
-/* --- transitions ---------------------------------------------------------------------------------------------------
- */
+/* --- transitions -------------------------------------------------------------------------------------------------- */
 
 static void enter(struct smx_gateway *gw, enum phase phase, smx_ns deadline)
 {
@@ -185,8 +184,7 @@ static void welcome(struct smx_gateway *gw, smx_ns now, int64_t balance)
         enter(gw, READY, SMX_NEVER);
 }
 
-/* --- registration and login ----------------------------------------------------------------------------------------
- */
+/* --- registration and login --------------------------------------------------------------------------------------- */
 
 static int64_t unix_time(const struct smx_gateway *gw, smx_ns now)
 {
@@ -301,8 +299,7 @@ static void registered(struct smx_gateway *gw, smx_ns now)
     welcome(gw, now, 0); /* 03 section 8: the balance counts as 0 after a registration */
 }
 
-/* --- the data phase ------------------------------------------------------------------------------------------------
- */
+/* --- the data phase ----------------------------------------------------------------------------------------------- */
 
 /* A packet's answer where the claim's was due: the claim never got there, so another one may be made. */
 static void packet_answered(struct smx_gateway *gw)
@@ -392,8 +389,7 @@ enum smx_err smx_gateway_forward(struct smx_gateway *gateway, uint8_t rotation,
     return SMX_OK;
 }
 
-/* --- input ---------------------------------------------------------------------------------------------------------
- */
+/* --- input -------------------------------------------------------------------------------------------------------- */
 
 void smx_gateway_start(struct smx_gateway *gateway, smx_ns now, int64_t unix_seconds)
 {
@@ -480,8 +476,7 @@ void smx_gateway_run(struct smx_gateway *gateway, smx_ns now)
     fail(gateway, SMX_GW_RETRY_SAME);
 }
 
-/* --- questions -----------------------------------------------------------------------------------------------------
- */
+/* --- questions ---------------------------------------------------------------------------------------------------- */
 
 enum smx_gateway_state smx_gateway_state(const struct smx_gateway *gateway)
 {

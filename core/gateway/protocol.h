@@ -50,8 +50,7 @@ void smx_gw_login_make(struct smx_gw_login *login, uint8_t version, const struct
 bool smx_gw_login_signed(const struct smx_gw_login *login);
 bool smx_gw_login_key_matches(const struct smx_gw_login *login, const uint8_t key[static 32]);
 
-/* --- texts ---------------------------------------------------------------------------------------------------------
- */
+/* --- texts -------------------------------------------------------------------------------------------------------- */
 
 #define SMX_GW_DATA_MAX  512 /* bytes in a handshake message or sealed request */
 #define SMX_GW_DEPTH_MAX 8   /* JSON nesting */

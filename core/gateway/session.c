@@ -47,8 +47,7 @@ void smx_session_free(struct smx_session *session)
     smx_secret_free(session);
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static void send_text(struct smx_session *s, const struct smx_gw_text *text)
 {
@@ -104,8 +103,7 @@ static bool admit(struct smx_session *s)
     return false;
 }
 
-/* --- registration (03 section 5.3) ----------------------------------------------------------------------------------
- */
+/* --- registration (03 section 5.3) -------------------------------------------------------------------------------- */
 
 static void hello(struct smx_session *s, const struct smx_gw_message *m)
 {
@@ -159,8 +157,7 @@ static void finish_handshake(struct smx_session *s, const struct smx_gw_message 
     send_text(s, &text);
 }
 
-/* --- authentication (03 section 6) ----------------------------------------------------------------------------------
- */
+/* --- authentication (03 section 6) -------------------------------------------------------------------------------- */
 
 /* The first reason to refuse this login, or NULL. */
 static const char *login_flaw(struct smx_session *s, int64_t unix_time, const struct smx_gw_login *login,
@@ -203,8 +200,7 @@ static void log_in(struct smx_session *s, int64_t unix_time, const struct smx_gw
     smx_wipe(&registration, sizeof(registration));
 }
 
-/* --- the data phase ------------------------------------------------------------------------------------------------
- */
+/* --- the data phase ----------------------------------------------------------------------------------------------- */
 
 static void grant(struct smx_session *s, bool free)
 {
@@ -302,8 +298,7 @@ void smx_session_binary(struct smx_session *session, uint8_t *frame, size_t len)
     send_text(s, &text);
 }
 
-/* --- input ---------------------------------------------------------------------------------------------------------
- */
+/* --- input -------------------------------------------------------------------------------------------------------- */
 
 void smx_session_text(struct smx_session *session, int64_t unix_time, const char *json, size_t len)
 {
@@ -342,8 +337,7 @@ enum smx_err smx_session_push(struct smx_session *session, const uint8_t *messag
     return SMX_OK;
 }
 
-/* --- for the lab ---------------------------------------------------------------------------------------------------
- */
+/* --- for the lab -------------------------------------------------------------------------------------------------- */
 
 void smx_session_set_bandwidth(struct smx_session *session, int64_t bytes)
 {

@@ -13,8 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* --- reading -------------------------------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* Text for people and logs: whatever a stranger wrote, on one line and without control characters. */
 static bool read_text(struct smx_gw_message *m, const struct json_object *o)
@@ -170,8 +169,7 @@ enum smx_err smx_gw_message_read(struct smx_gw_message *message, const char *jso
     return ok ? SMX_OK : SMX_E_MALFORMED;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 /* Appends; the texts are bounded by construction, so running out of room would be a mistake of ours and cuts the text.
  */

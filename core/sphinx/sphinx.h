@@ -110,8 +110,7 @@ struct smx_surb {
 enum smx_err smx_surb_parse(struct smx_surb *surb, const uint8_t *bytes, size_t len)
     __attribute__((warn_unused_result));
 
-/* --- the wide-block payload cipher (01 section 6.1) ----------------------------------------------------------------
- */
+/* --- the wide-block payload cipher (01 section 6.1) --------------------------------------------------------------- */
 
 /* In place; len > 32 else SMX_E_RANGE. */
 enum smx_err smx_lioness_encrypt(uint8_t *block, size_t len, const uint8_t key[static 192]);

@@ -71,8 +71,7 @@ static void check(enum smx_err err)
     }
 }
 
-/* --- what is measured: each function does its work once -------------------------------------------------------------
- */
+/* --- what is measured: each function does its work once ----------------------------------------------------------- */
 
 static struct smx_sphinx_header headers[2];
 static uint8_t packet[PACKET_MAX], ack[ACK + SMX_SPHINX_PACKET_EXTRA];
@@ -357,8 +356,7 @@ static const struct figure {
     {"AES-256-GCM-SIV 2422 B", gcm_siv, 1, false},
 };
 
-/* --- measuring -------------------------------------------------------------------------------------------------------
- */
+/* --- measuring ---------------------------------------------------------------------------------------------------- */
 
 static double seconds(void)
 {

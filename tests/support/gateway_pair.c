@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- queues --------------------------------------------------------------------------------------------------------
- */
+/* --- queues ------------------------------------------------------------------------------------------------------- */
 
 static void push(struct pair_queue *q, bool text, const void *bytes, size_t len)
 {
@@ -33,8 +32,7 @@ static void drain(struct pair_queue *q)
         free(pop(q).bytes);
 }
 
-/* --- the client's callbacks ----------------------------------------------------------------------------------------
- */
+/* --- the client's callbacks --------------------------------------------------------------------------------------- */
 
 static void client_text(void *ctx, const char *json, size_t len)
 {
@@ -70,8 +68,7 @@ static void client_state(void *ctx, enum smx_gateway_state state)
 
 static const struct smx_gateway_ops client_ops = {client_text, client_binary, client_push, client_save, client_state};
 
-/* --- the gateway's callbacks ---------------------------------------------------------------------------------------
- */
+/* --- the gateway's callbacks -------------------------------------------------------------------------------------- */
 
 static void server_text(void *ctx, const char *json, size_t len)
 {
@@ -153,8 +150,7 @@ static const struct smx_session_ops server_ops = {
     .forward = server_forward,
 };
 
-/* --- the pair ------------------------------------------------------------------------------------------------------
- */
+/* --- the pair ----------------------------------------------------------------------------------------------------- */
 
 struct pair *pair_new(void)
 {

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- keys: 32 equal bytes, 0x11.. for identities, 0x21.. for Sphinx keys
- * ---------------------------------------------- */
+/* --- keys: 32 equal bytes, 0x11.. for identities, 0x21.. for Sphinx keys ------------------------------------------ */
 
 static uint8_t key_byte(unsigned node)
 {
@@ -31,8 +30,7 @@ void lab_sphinx_key(uint8_t key[static 32], unsigned node)
     smx_x25519_base(key, secret);
 }
 
-/* --- network
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- network ------------------------------------------------------------------------------------------------------ */
 
 static void make_node(struct smx_node *node, unsigned id)
 {
@@ -78,8 +76,7 @@ struct smx_lab_directory lab_directory(const struct smx_topology *topology)
     return lab;
 }
 
-/* --- documents
- * --------------------------------------------------------------------------------------------------------- */
+/* --- documents ---------------------------------------------------------------------------------------------------- */
 
 char *lab_document(const char *name)
 {

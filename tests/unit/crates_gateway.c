@@ -32,8 +32,7 @@ static struct smx_ed25519 alices_key(void)
     return key;
 }
 
-/* --- a client that is fed random bytes and says what it says -------------------------------------------------------
- */
+/* --- a client that is fed random bytes and says what it says ------------------------------------------------------ */
 
 static struct {
     struct feed feed;

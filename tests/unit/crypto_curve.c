@@ -21,8 +21,7 @@ static void init(void)
 
 TestSuite(crypto_curve, .init = init, .timeout = 120);
 
-/* --- field ----------------------------------------------------------------------------------------------------------
- */
+/* --- field -------------------------------------------------------------------------------------------------------- */
 
 /* p, p - 1, 2^255 - 1 and so on, little endian: first byte, filling, last byte */
 static const uint8_t field_edges[][3] = {
@@ -151,8 +150,7 @@ Test(crypto_curve, field_inverse_and_roots)
     cr_assert(roots > 230 && roots < 370, "half of all numbers have a root: %u of 600", roots);
 }
 
-/* --- scalars --------------------------------------------------------------------------------------------------------
- */
+/* --- scalars ------------------------------------------------------------------------------------------------------ */
 
 Test(crypto_curve, collapsed_blinding_known_answers)
 {
@@ -200,8 +198,7 @@ Test(crypto_curve, tiny_products_have_no_ladder_scalar)
     cr_assert_not(smx_scalar_for_ladder(ladder, k), "8 k is below 2^254 and 8 l - 8 k above 2^255");
 }
 
-/* --- multiplication by tables ----------------------------------------------------------------------------------------
- */
+/* --- multiplication by tables ------------------------------------------------------------------------------------- */
 
 static enum smx_err chain(uint8_t out[32], const uint8_t scalars[][32], unsigned n, const uint8_t point[32])
 {
@@ -379,8 +376,7 @@ Test(crypto_curve, one_division_for_many_and_zero_spoils_nothing)
     }
 }
 
-/* --- the cache -------------------------------------------------------------------------------------------------------
- */
+/* --- the cache ---------------------------------------------------------------------------------------------------- */
 
 static void key_number(uint8_t point[32], unsigned n)
 {

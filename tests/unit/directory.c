@@ -75,8 +75,7 @@ Test(directory, the_documents_of_the_notes)
     smx_topology_unref(o.topology);
 }
 
-/* --- one change each (05 section 12.4 and more)
- * -------------------------------------------------------------------------- */
+/* --- one change each (05 section 12.4 and more) ------------------------------------------------------------------- */
 
 /* In these the client is more lenient than the published one, which refuses a document for a field it does not use:
  * marked L. A node that is not usable is skipped; the lab has only one per role, so something is missing then. */
@@ -288,8 +287,7 @@ Test(directory, a_node_that_is_too_long_is_skipped)
     free(novelty);
 }
 
-/* --- hostile documents
- * ---------------------------------------------------------------------------------------------------- */
+/* --- hostile documents -------------------------------------------------------------------------------------------- */
 
 Test(directory, every_beginning_of_a_document_is_survived)
 {
@@ -402,8 +400,7 @@ Test(directory, too_many_nodes_are_refused)
     free(all);
 }
 
-/* --- requests and pages
- * ----------------------------------------------------------------------------------------------------- */
+/* --- requests and pages ------------------------------------------------------------------------------------------- */
 
 static void assert_paths(struct smx_directory *d, const char *const *paths, unsigned n)
 {
@@ -628,8 +625,7 @@ Test(directory, later_entries_overwrite)
     free(both);
 }
 
-/* --- choices
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- choices ------------------------------------------------------------------------------------------------------ */
 
 static struct smx_random_seeded random_source;
 

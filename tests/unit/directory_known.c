@@ -156,8 +156,7 @@ Test(directory_known, times)
     }
 }
 
-/* --- the writing side
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the writing side --------------------------------------------------------------------------------------------- */
 
 static void assert_published(const struct smx_lab_directory *lab, const char *path, const char *expected)
 {

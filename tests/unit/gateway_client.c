@@ -58,8 +58,7 @@ static void forward(unsigned n)
     }
 }
 
-/* --- refusals before the data phase ----------------------------------------------------------------------------------
- */
+/* --- refusals before the data phase ------------------------------------------------------------------------------- */
 
 /* Wording of a refusal, and what follows from it (03 section 9.4). */
 Test(gateway_client, refusals_are_told_apart_by_their_wording)
@@ -204,8 +203,7 @@ Test(gateway_client, time_of_the_login_follows_the_clock_and_never_repeats)
     cr_assert_eq(p->saved.last_auth_time, p->unix_time + 3);
 }
 
-/* --- the data phase
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the data phase ----------------------------------------------------------------------------------------------- */
 
 Test(gateway_client, low_balance_is_claimed_once_until_answered)
 {

@@ -29,8 +29,7 @@ static void assert_text(const struct smx_gw_text *text, json_object *c, const ch
     cr_assert_str_eq(text->json, known_text(c, member), "%s", member);
 }
 
-/* --- handshake ------------------------------------------------------------------------------------------------------
- */
+/* --- handshake ---------------------------------------------------------------------------------------------------- */
 
 /* A client that is fed the recorded random bytes must say M1 and M3 as recorded and derive the same key. */
 struct recorded {
@@ -213,8 +212,7 @@ Test(gateway_known, broken_handshake_messages_are_refused)
     cr_assert_eq(refused, 8);
 }
 
-/* --- authenticateV2 --------------------------------------------------------------------------------------------------
- */
+/* --- authenticateV2 ----------------------------------------------------------------------------------------------- */
 
 static void rebuild_login(const struct smx_ed25519 *client, const uint8_t key[static 32], json_object *c,
                           const char *text_member)
@@ -298,8 +296,7 @@ Test(gateway_known, gateway_accepts_and_refuses_the_recorded_logins)
     }
 }
 
-/* --- texts
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- texts -------------------------------------------------------------------------------------------------------- */
 
 static enum smx_gw_type type_named(json_object *parsed)
 {
@@ -434,8 +431,7 @@ Test(gateway_known, sealed_requests_and_their_answers)
     }
 }
 
-/* --- frames
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- frames ------------------------------------------------------------------------------------------------------- */
 
 Test(gateway_known, frames_are_sealed_and_opened_as_computed)
 {

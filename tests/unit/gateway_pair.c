@@ -42,8 +42,7 @@ static void assert_states(const enum smx_gateway_state *states, unsigned n)
         cr_assert_eq(p->states[i], states[i], "state %u is %d", i, (int)p->states[i]);
 }
 
-/* --- getting in ------------------------------------------------------------------------------------------------------
- */
+/* --- getting in --------------------------------------------------------------------------------------------------- */
 
 Test(gateway_pair, first_connection_registers_and_claims)
 {
@@ -152,8 +151,7 @@ Test(gateway_pair, stored_messages_before_the_answer_to_a_registration)
     cr_assert_eq(smx_gateway_stats(p->client)->bad_pushes, 0);
 }
 
-/* --- being refused ---------------------------------------------------------------------------------------------------
- */
+/* --- being refused ------------------------------------------------------------------------------------------------ */
 
 Test(gateway_pair, gateway_that_lost_our_key_makes_us_register_again)
 {
@@ -244,8 +242,7 @@ Test(gateway_pair, impostor_gateway_is_found_out)
     cr_assert_not(p->saved.registered || p->stored.registered);
 }
 
-/* --- working
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- working ------------------------------------------------------------------------------------------------------ */
 
 /* Frame lengths of 03 section 7.2 for an IPv4 hop. */
 Test(gateway_pair, every_packet_size_arrives)

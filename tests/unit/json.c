@@ -151,8 +151,7 @@ Test(json, byte_strings)
     }
 }
 
-/* --- walking ---------------------------------------------------------------------------------------------------------
- */
+/* --- walking ------------------------------------------------------------------------------------------------------ */
 
 /* "name=value;" of every member (or "value;" of every element), then "bad" or "end". */
 static void walk_all(const char *text, char bracket, char *out)

@@ -205,8 +205,7 @@ Test(sphinx, packets_of_the_published_client)
     }
 }
 
-/* --- what a hop must refuse or tolerate ----------------------------------------------------------------------------
- */
+/* --- what a hop must refuse or tolerate --------------------------------------------------------------------------- */
 
 static enum smx_err process(struct smx_sphinx_result *result, const uint8_t *key, size_t len)
 {
@@ -260,8 +259,7 @@ Test(sphinx, low_order_alpha_is_refused)
     cr_assert_eq(smx_sphinx_open(&opened, key, packet, 386), SMX_E_CRYPTO);
 }
 
-/* --- SURBs ---------------------------------------------------------------------------------------------------------
- */
+/* --- SURBs -------------------------------------------------------------------------------------------------------- */
 
 static void check_surb(json_object *c, const struct known_packet *in, struct known_bytes want, const char *what)
 {
@@ -373,8 +371,7 @@ Test(sphinx, replies_the_published_client_accepted)
     }
 }
 
-/* --- delays ---------------------------------------------------------------------------------------------------------
- */
+/* --- delays ------------------------------------------------------------------------------------------------------- */
 
 Test(sphinx, delays_are_nanoseconds_big_endian)
 {

@@ -214,8 +214,7 @@ Test(sphinx_fast, seal_refuses_what_does_not_fit)
     cr_assert_eq(smx_sphinx_seal(packet, 2065, &header, msg, 2048), SMX_E_RANGE);
 }
 
-/* --- the receiving side agrees, on fresh keys ------------------------------------------------------------------------
- */
+/* --- the receiving side agrees, on fresh keys --------------------------------------------------------------------- */
 
 /* Messages that end in the padding's own bytes must come back exactly. */
 Test(sphinx_fast, round_trip_of_every_length_and_version)

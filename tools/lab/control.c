@@ -56,8 +56,7 @@ static void say(struct answer *answer, const char *format, ...)
         answer->len = sizeof(answer->text) - 1;
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------
- */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 static unsigned for_gateways(struct lab *lab, unsigned (*order)(struct gateway *))
 {
@@ -277,8 +276,7 @@ static void run_line(struct lab *lab, char *line, struct answer *answer)
     say(answer, "error unknown command, try help\n");
 }
 
-/* --- the socket ----------------------------------------------------------------------------------------------------
- */
+/* --- the socket --------------------------------------------------------------------------------------------------- */
 
 static void client_close(struct control_client *c)
 {

@@ -182,8 +182,7 @@ static bool ask_tcp(struct dns_request *r)
     return r->stream != NULL;
 }
 
-/* --- one after the other -------------------------------------------------------------------------------------------
- */
+/* --- one after the other ------------------------------------------------------------------------------------------ */
 
 static void timed_out(struct smx_timer *timer, smx_ns now)
 {

@@ -39,8 +39,7 @@ struct exit_role {
     uint8_t buf[WORLD_PACKET_MAX];
 };
 
-/* --- the mixnet client ---------------------------------------------------------------------------------------------
- */
+/* --- the mixnet client -------------------------------------------------------------------------------------------- */
 
 /* After anything happened: at the end of the turn the client and the IPR are run, and the timer is set. */
 static void stir(struct exit_role *exit)
@@ -70,8 +69,7 @@ static void client_deliver(void *ctx, const struct smx_inbound *message)
         smx_ipr_exit_deliver(exit->ipr, role_now(&exit->role), message->sender_tag, message->data, message->len);
 }
 
-/* --- the IPR -------------------------------------------------------------------------------------------------------
- */
+/* --- the IPR ------------------------------------------------------------------------------------------------------ */
 
 static void ipr_reply(void *ctx, const uint8_t tag[static SMX_SENDER_TAG], const uint8_t *data, size_t len,
                       unsigned max_retransmissions)
@@ -123,8 +121,7 @@ static void drop_client(struct exit_role *exit)
     exit->ipr = exit->router.exit = NULL;
 }
 
-/* --- events --------------------------------------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------------------------------------------- */
 
 static void run(struct exit_role *exit)
 {

@@ -354,8 +354,7 @@ static void accepted(struct listener *listener, int fd)
     smx_timer_set(gateway->role.loop, &c->limit, role_now(&gateway->role) + GATEWAY_UPGRADE);
 }
 
-/* --- the mix port: final hops --------------------------------------------------------------------------------------
- */
+/* --- the mix port: final hops ------------------------------------------------------------------------------------- */
 
 /* Splits off the ack, delivers, sends the ack on its way with the rotation of the frame (03 section 9.1). */
 static void final_hop(struct gateway *gateway, const struct smx_mix_frame *frame,
@@ -486,8 +485,7 @@ void gateway_free(struct gateway *gateway)
     free(gateway);
 }
 
-/* --- controls: each runs in the gateway's thread -------------------------------------------------------------------
- */
+/* --- controls: each runs in the gateway's thread ------------------------------------------------------------------ */
 
 struct order {
     struct gateway *gateway;

@@ -24,8 +24,7 @@ struct ending {
     struct smx_source signals, lifeline;
 };
 
-/* --- the ready line ------------------------------------------------------------------------------------------------
- */
+/* --- the ready line ----------------------------------------------------------------------------------------------- */
 
 static void key_text(char text[SMX_BASE58_32_MAX], const uint8_t key[static 32])
 {

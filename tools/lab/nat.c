@@ -62,8 +62,7 @@ struct nat {
 
 static const uint8_t guest_hardware[6] = {0x02, 0, 0, 0, 0, 1};
 
-/* --- the Ethernet that libslirp believes in ------------------------------------------------------------------------
- */
+/* --- the Ethernet that libslirp believes in ----------------------------------------------------------------------- */
 
 static void frame_head(uint8_t *frame, uint16_t type)
 {
@@ -150,8 +149,7 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
     return (ssize_t)len;
 }
 
-/* --- libslirp's other callbacks ------------------------------------------------------------------------------------
- */
+/* --- libslirp's other callbacks ----------------------------------------------------------------------------------- */
 
 static void guest_error(const char *msg, void *opaque)
 {
@@ -220,8 +218,7 @@ static const SlirpCb callbacks = {
     .notify = notify,
 };
 
-/* --- visitors of the page ------------------------------------------------------------------------------------------
- */
+/* --- visitors of the page ----------------------------------------------------------------------------------------- */
 
 static bool calls_page(const struct nat *nat, const struct smx_ip_view *view)
 {
@@ -271,8 +268,7 @@ static bool who(struct world *world, const struct sockaddr_storage *peer, struct
     return found;
 }
 
-/* --- the thread ----------------------------------------------------------------------------------------------------
- */
+/* --- the thread --------------------------------------------------------------------------------------------------- */
 
 static void packet_in(struct nat *nat, size_t len)
 {

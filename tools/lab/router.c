@@ -34,8 +34,7 @@ static void to_client(struct router *router, const uint8_t *packet, size_t len)
         router->dropped++;
 }
 
-/* --- what the exit answers itself ----------------------------------------------------------------------------------
- */
+/* --- what the exit answers itself --------------------------------------------------------------------------------- */
 
 static void answer(struct router *router, const uint8_t *packet, size_t len)
 {
@@ -74,8 +73,7 @@ static bool is_public_resolver(const struct smx_ip_view *view)
     return false;
 }
 
-/* --- questions in datagrams ----------------------------------------------------------------------------------------
- */
+/* --- questions in datagrams --------------------------------------------------------------------------------------- */
 
 static void question_free(struct router_question *question)
 {
@@ -114,8 +112,7 @@ static void ask(struct router *router, const struct smx_ip_view *view, const uin
     dns_ask(&router->dns, false, view->payload + 8, view->payload_len - 8, question_answered, question);
 }
 
-/* --- connections to the exit's services ----------------------------------------------------------------------------
- */
+/* --- connections to the exit's services --------------------------------------------------------------------------- */
 
 static struct router_flow *find_flow(struct router *router, bool v6, const uint8_t *client, uint16_t port,
                                      uint16_t service)
@@ -179,8 +176,7 @@ static void undo_redirect(struct router *router, uint8_t *packet, const struct s
     packet_rewrite(packet, view, PACKET_SOURCE, flow->address, flow->address_port);
 }
 
-/* --- packets -------------------------------------------------------------------------------------------------------
- */
+/* --- packets ------------------------------------------------------------------------------------------------------ */
 
 static void to_world(struct router *router, size_t len)
 {

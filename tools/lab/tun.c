@@ -187,8 +187,7 @@ static void add_rules(struct tun *tun)
         smx_info("exit: neither nft nor iptables works: only this machine is reachable behind the exit");
 }
 
-/* --- the device ----------------------------------------------------------------------------------------------------
- */
+/* --- the device --------------------------------------------------------------------------------------------------- */
 
 static bool address_taken(void)
 {

@@ -68,8 +68,7 @@ struct message {
     char text[256];
 };
 
-/* --- pieces --------------------------------------------------------------------------------------------------------
- */
+/* --- pieces ------------------------------------------------------------------------------------------------------- */
 
 /* The process the shell knows. `link` is the socket to the engine process. Returns the exit status. */
 int front_run(const struct options *options, int link, pid_t engine);

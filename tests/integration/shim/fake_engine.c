@@ -90,8 +90,7 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- records
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- records ------------------------------------------------------------------------------------------------------ */
 
 static void pipe_free(struct pipe *p)
 {
@@ -169,8 +168,7 @@ static void fail(struct smx_engine *e, struct record *r, int error)
     tell_waiting(e, r);
 }
 
-/* --- connecting
- * ------------------------------------------------------------------------------------------------------- */
+/* --- connecting --------------------------------------------------------------------------------------------------- */
 
 static int target(const struct smx_control_addr *to, struct sockaddr_storage *out, socklen_t *len)
 {
@@ -247,8 +245,7 @@ static void connecting(struct smx_engine *e, struct record *r, short program, sh
     }
 }
 
-/* --- relaying
- * --------------------------------------------------------------------------------------------------------- */
+/* --- relaying ----------------------------------------------------------------------------------------------------- */
 
 /* Moves bytes one way; returns an errno if the way is broken. */
 static int move(struct pipe *p, int from, int to)
@@ -296,8 +293,7 @@ static void relay(struct smx_engine *e, struct record *r)
     }
 }
 
-/* --- questions
- * -------------------------------------------------------------------------------------------------------- */
+/* --- questions ---------------------------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *name, const char *tail)
 {
@@ -576,8 +572,7 @@ static void answer(struct smx_engine *e, struct client *c, struct smx_control_re
     reply_to(c->fd, &reply);
 }
 
-/* --- the loop
- * --------------------------------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------------------------------------- */
 
 static void close_client(struct client *c)
 {
@@ -704,8 +699,7 @@ static void turn(struct smx_engine *e)
     }
 }
 
-/* --- engine.h
- * --------------------------------------------------------------------------------------------------------- */
+/* --- engine.h ----------------------------------------------------------------------------------------------------- */
 
 static int listener(const char *name, const char *rest, int type)
 {
