@@ -22,7 +22,7 @@
 #define SMX_IPR_V10_HEADSTART   (6 * SMX_SEC)  /* before v9 is tried */
 #define SMX_IPR_KEEPALIVE       (20 * SMX_SEC) /* the exit evicts after 60 s (04 section 11) */
 #define SMX_IPR_SILENCE         (10 * SMX_SEC) /* the program waits and nothing comes: ask whether the exit knows us */
-#define SMX_IPR_REORDER_HOLD    (250 * SMX_MS)
+#define SMX_IPR_REORDER_HOLD    (250 * SMX_MS) /* greatest hold; longer where the delays chosen are (reorder.h) */
 
 enum smx_ipr_state { SMX_IPR_IDLE, SMX_IPR_CONNECTING, SMX_IPR_UP, SMX_IPR_LOST, SMX_IPR_DENIED };
 

@@ -11,14 +11,16 @@
 #define SMX_REORDER_WINDOW    4096          /* message numbers between the oldest gap and the newest message */
 #define SMX_REORDER_BYTES     (4u << 20)    /* held packets */
 #define SMX_REORDER_FLOWS     1024          /* TCP flows followed; the longest unused one goes first */
-#define SMX_REORDER_HOLD_MIN  (50 * SMX_MS) /* the adaptive hold stays between this and SMX_IPR_REORDER_HOLD */
-#define SMX_REORDER_HOLD_HOPS 10            /* before anything is measured: so many mean delays of a hop */
+#define SMX_REORDER_HOLD_MAX  (2 * SMX_SEC) /* for any delays */
+#define SMX_REORDER_MOST_HOPS 16            /* no gap is waited for longer than so many mean delays of a hop */
+#define SMX_REORDER_HOLD_MIN  (50 * SMX_MS) /* the adaptive hold is at least this, */
+#define SMX_REORDER_HOLD_HOPS 10            /* and before anything is measured so many mean delays of a hop */
 #define SMX_REORDER_WAIT_MIN  (20 * SMX_MS) /* the same two for what is late after the time predicted */
 #define SMX_REORDER_WAIT_HOPS 4
-#define SMX_REORDER_LATE      1000         /* one displaced message in so many comes after its deadline */
-#define SMX_REORDER_LEARN     256          /* displaced messages measured before the hold adapts */
-#define SMX_REORDER_BUCKET    (5 * SMX_MS) /* resolution of that measurement */
-#define SMX_REORDER_BUCKETS   128
+#define SMX_REORDER_LATE      1000 /* one displaced message in so many comes after its deadline */
+#define SMX_REORDER_LEARN     256  /* displaced messages measured before the hold adapts */
+#define SMX_REORDER_BUCKETS   128  /* of that measurement, each */
+#define SMX_REORDER_FINENESS  50   /* the greatest hold divided by this */
 
 struct smx_reorder;
 

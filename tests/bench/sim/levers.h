@@ -26,6 +26,8 @@
 #define SMX_IPR_REORDER_HOLD (sim_levers.hold)
 #define SMX_REORDER_HOLD_MIN (sim_levers.hold_min)
 
+#undef SMX_REORDER_MOST_HOPS
+#define SMX_REORDER_MOST_HOPS (sim_levers.most_hops)
 #undef SMX_REORDER_HOLD_HOPS
 #define SMX_REORDER_HOLD_HOPS (sim_levers.hold_hops)
 #undef SMX_REORDER_WAIT_MIN

@@ -46,7 +46,8 @@ struct sim_levers {
     unsigned ack_every, ack_quick;                /* lwipopts.h: SMX_TCP_ACK_EVERY, .._QUICK */
     unsigned loss_wait, loss_wait_min;            /* SMX_TCP_REORDER_MS, .._MIN */
     smx_ns hold, hold_min;                        /* SMX_IPR_REORDER_HOLD, SMX_REORDER_HOLD_MIN */
-    unsigned hold_hops, late, learn;              /* SMX_REORDER_LATE, _LEARN */
+    unsigned most_hops;                           /* SMX_REORDER_MOST_HOPS */
+    unsigned hold_hops, late, learn;              /* SMX_REORDER_HOLD_HOPS, _LATE, _LEARN */
     smx_ns wait_min;                              /* SMX_REORDER_WAIT_MIN */
     unsigned wait_hops;                           /* SMX_REORDER_WAIT_HOPS */
     unsigned level_hops;                          /* SMX_LEVEL_HOPS */
