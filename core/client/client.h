@@ -118,6 +118,8 @@ void smx_client_set_gateway(struct smx_client *client, const uint8_t gateway[sta
 const struct smx_recipient *smx_client_self(const struct smx_client *client);
 /* Mean delay per hop that packets and reply SURBs are given. */
 smx_ns smx_client_packet_delay(const struct smx_client *client);
+/* SURBs made for it since the first message to it, or the last smx_client_forget. */
+uint64_t smx_client_surbs_given(struct smx_client *client, const struct smx_recipient *to);
 /* What the mix nodes were asked to hold back a reply on this SURB in total; SMX_NEVER: not among the latest
  * SMX_CLIENT_SURB_DELAYS. */
 smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb);

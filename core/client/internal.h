@@ -39,6 +39,7 @@ struct contact { /* a Recipient we send repliable messages to */
     uint32_t origin;               /* what reassembly knows its replies by, never 0 */
     const struct smx_node *egress; /* its gateway in the current topology, NULL: not there */
     unsigned owed;                 /* SURBs promised, not yet made */
+    uint64_t given;                /* SURBs made */
 };
 
 struct held_surb { /* somebody else's, for one reply */

@@ -163,6 +163,13 @@ bool smx_reply_key_take(struct smx_client *client, const uint8_t digest[static S
     return true;
 }
 
+uint64_t smx_client_surbs_given(struct smx_client *client, const struct smx_recipient *to)
+{
+    const struct contact *contact = smx_contact_find(client, to);
+
+    return contact ? contact->given : 0;
+}
+
 smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb)
 {
     uint64_t made = client->stats.surbs_sent;
@@ -208,6 +215,7 @@ static enum smx_err make_some(struct smx_client *client, struct contact *contact
         key_register(client, contact, key[i]);
         smx_build_surb(out + i * SMX_REPLY_SURB, made, i, key[i]);
         uint64_t surb = client->stats.surbs_sent++;
+        contact->given++;
         client->surb_delay[surb % SMX_CLIENT_SURB_DELAYS] = (uint32_t)(smx_made_expected(made, i) / SMX_US);
     }
     smx_wipe(key, sizeof(key));

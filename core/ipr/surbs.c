@@ -21,9 +21,7 @@
 
 static uint64_t sent_total(const struct smx_ipr *ipr)
 {
-    struct smx_client_stats stats;
-    smx_client_stats(ipr->client, &stats);
-    return stats.surbs_sent - ipr->surbs.base;
+    return smx_client_surbs_given(ipr->client, &ipr->exit) - ipr->surbs.base;
 }
 
 smx_ns smx_surbs_round_trip(const struct smx_ipr *ipr)

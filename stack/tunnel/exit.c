@@ -1,6 +1,6 @@
 /*
  * The exit: the one the user named, or one of the directory's, weighted by performance (spec 04 section 13, 05 section
- * 6.3). Each gets DISCOVERED_TIMEOUT, then the next one is tried; the one the user named gets the IPR client's own
+ * 6.3). Each gets DISCOVERED_TIMEOUT, and after half of it a rival (hedge.c); the one the user named gets the IPR client's own
  * timeout, and more attempts while the start limit lasts.
  *
  * An exit that was up and is lost is dialled again at once, then others, DIALS_MAX dials in all before the tunnel
@@ -45,10 +45,10 @@ static bool choose(struct smx_tunnel *tunnel)
     return tunnel->exit_chosen;
 }
 
-static bool speaks_v10(const struct smx_tunnel *tunnel)
+static bool speaks_v10(const struct smx_tunnel *tunnel, const struct smx_recipient *exit)
 {
     for (unsigned i = 0; i < tunnel->exit_n; i++)
-        if (smx_recipient_equal(&tunnel->exits[i].address, &tunnel->exit))
+        if (smx_recipient_equal(&tunnel->exits[i].address, exit))
             return smx_ipr_speaks_v10(&tunnel->exits[i]);
     return false; /* not in the directory: 9, the baseline (05 section 6.3) */
 }
@@ -58,6 +58,8 @@ static bool speaks_v10(const struct smx_tunnel *tunnel)
 static void ipr_state(void *ctx, enum smx_ipr_state state, const struct smx_fault *why)
 {
     struct smx_tunnel *tunnel = ctx;
+    if (smx_hedge_state(tunnel))
+        return;
     if (state == SMX_IPR_UP) {
         tunnel->exit_up = true;
         tunnel->exit_tries = 0;
@@ -100,28 +102,37 @@ static void dial_failed(struct smx_tunnel *tunnel, enum smx_err err)
     smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel));
 }
 
-static void dial(struct smx_tunnel *tunnel)
+enum smx_err smx_exit_dial(struct smx_tunnel *tunnel, const struct smx_recipient *exit, struct smx_ipr **ipr)
 {
     struct smx_ipr_config config;
     char address[SMX_RECIPIENT_TEXT_MAX];
-    smx_recipient_text(address, &tunnel->exit);
+    smx_recipient_text(address, exit);
     smx_debug("dialling the exit %s", address);
-    smx_client_forget(tunnel->client, &tunnel->exit);
+    smx_client_forget(tunnel->client, exit);
     smx_ipr_config_default(&config);
-    config.try_v10 = speaks_v10(tunnel);
+    config.try_v10 = speaks_v10(tunnel, exit);
     config.patience <<= tunnel->exit_mute < PATIENCE_DOUBLINGS ? tunnel->exit_mute : PATIENCE_DOUBLINGS;
-    tunnel->ipr = smx_ipr_new(&config, tunnel->client, &smx_random_system, &ipr_ops, tunnel);
-    enum smx_err err =
-        tunnel->ipr ? smx_ipr_connect(tunnel->ipr, now_of(tunnel), smx_tunnel_unix(), &tunnel->exit) : SMX_E_NOMEM;
+    *ipr = smx_ipr_new(&config, tunnel->client, &smx_random_system, &ipr_ops, tunnel);
+    enum smx_err err = *ipr ? smx_ipr_connect(*ipr, now_of(tunnel), smx_tunnel_unix(), exit) : SMX_E_NOMEM;
+    if (err)
+        return err;
+    if (tunnel->window)
+        smx_ipr_want_window(*ipr, tunnel->window);
+    smx_tunnel_kick(tunnel);
+    return SMX_OK;
+}
+
+static void dial(struct smx_tunnel *tunnel)
+{
+    enum smx_err err = smx_exit_dial(tunnel, &tunnel->exit, &tunnel->ipr);
     if (err) {
         dial_failed(tunnel, err);
         return;
     }
-    if (tunnel->window)
-        smx_ipr_want_window(tunnel->ipr, tunnel->window);
-    if (tunnel->exit_index >= 0)
+    if (tunnel->exit_index >= 0) {
         smx_timer_set(tunnel->loop, &tunnel->exit_step, now_of(tunnel) + DISCOVERED_TIMEOUT);
-    smx_tunnel_kick(tunnel);
+        smx_hedge_watch(tunnel);
+    }
 }
 
 static void no_exit_left(struct smx_tunnel *tunnel)
@@ -166,6 +177,17 @@ static void drop_ipr(struct smx_tunnel *tunnel)
     tunnel->exit_up = tunnel->exit_failed = false;
 }
 
+/* The rival's turn, with what is left of its time; false: there is none. */
+static bool take_rival(struct smx_tunnel *tunnel)
+{
+    smx_ns began = smx_hedge_take(tunnel);
+    if (!began)
+        return false;
+    smx_tunnel_enter(tunnel, SMX_TUNNEL_EXIT);
+    smx_timer_set(tunnel->loop, &tunnel->exit_step, began + DISCOVERED_TIMEOUT);
+    return true;
+}
+
 /* An exit we were dialling did not take us. */
 static void dial_again(struct smx_tunnel *tunnel, const struct smx_fault *fault)
 {
@@ -177,7 +199,7 @@ static void dial_again(struct smx_tunnel *tunnel, const struct smx_fault *fault)
         smx_tunnel_fail(tunnel, fault);
     else if (tunnel->config.has_ipr)
         smx_timer_set(tunnel->loop, &tunnel->exit_step, smx_tunnel_retry_at(tunnel));
-    else
+    else if (!take_rival(tunnel))
         begin(tunnel);
 }
 
@@ -209,10 +231,12 @@ void smx_exit_init(struct smx_tunnel *tunnel)
 {
     tunnel->exit_index = -1;
     tunnel->exit_step.fire = step_due;
+    smx_hedge_init(tunnel);
 }
 
 void smx_exit_stop(struct smx_tunnel *tunnel)
 {
     drop_ipr(tunnel);
+    smx_hedge_stop(tunnel);
     smx_timer_set(tunnel->loop, &tunnel->exit_step, SMX_NEVER);
 }

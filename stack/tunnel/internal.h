@@ -72,6 +72,16 @@ struct smx_tunnel {
     unsigned exit_mute;  /* connections in a row that brought no packet, the present one included */
     size_t window;       /* wanted */
     struct smx_timer exit_step;
+
+    /* hedge.c: a second exit that is being dialled beside `ipr` */
+    struct {
+        struct smx_ipr *ipr; /* NULL: none */
+        struct smx_recipient exit;
+        int index;
+        bool over; /* it failed, or lost; `step` lets it go */
+        smx_ns started;
+        struct smx_timer step;
+    } rival;
 };
 
 #define SMX_TUNNEL_OF(timer, member) ((struct smx_tunnel *)((char *)(timer)-offsetof(struct smx_tunnel, member)))
@@ -103,9 +113,23 @@ void smx_entry_stop(struct smx_tunnel *tunnel);
 void smx_entry_replace(struct smx_tunnel *tunnel, const struct smx_fault *why);
 
 /* --- exit.c */
+/* Dials `exit` for a new `*ipr`, which is the caller's to free, also after an error; NULL: out of memory. */
+enum smx_err smx_exit_dial(struct smx_tunnel *tunnel, const struct smx_recipient *exit, struct smx_ipr **ipr);
 void smx_exit_init(struct smx_tunnel *tunnel);
 /* The gateway is ready: dial an exit, soon, unless one is up or being dialled. */
 void smx_exit_start(struct smx_tunnel *tunnel);
 void smx_exit_stop(struct smx_tunnel *tunnel);
+
+/* --- hedge.c */
+void smx_hedge_init(struct smx_tunnel *tunnel);
+/* `ipr` has begun to dial one of the directory's exits. */
+void smx_hedge_watch(struct smx_tunnel *tunnel);
+void smx_hedge_stop(struct smx_tunnel *tunnel);
+/* The rival when it is still dialling, else NULL. Only then may it be called. */
+struct smx_ipr *smx_hedge_ipr(const struct smx_tunnel *tunnel);
+/* An IPR client told of a change. True: it was the rival, which failed. Has the rival come up, it is `ipr` now. */
+bool smx_hedge_state(struct smx_tunnel *tunnel);
+/* What was dialled first has failed: the rival takes its place. When it began, 0: there is none. */
+smx_ns smx_hedge_take(struct smx_tunnel *tunnel);
 
 #endif

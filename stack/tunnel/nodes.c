@@ -81,7 +81,7 @@ static bool copy_exits(struct smx_tunnel *tunnel, const struct smx_ipr_node *exi
     tunnel->exits = copy;
     tunnel->exit_n = n;
     memset(tunnel->exits_tried, 0, sizeof(tunnel->exits_tried));
-    tunnel->exit_index = -1; /* positions in the old list mean nothing now */
+    tunnel->exit_index = tunnel->rival.index = -1; /* positions in the old list mean nothing now */
     return true;
 }
 

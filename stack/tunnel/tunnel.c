@@ -144,14 +144,22 @@ void smx_tunnel_kick(struct smx_tunnel *tunnel)
         smx_timer_set(tunnel->loop, &tunnel->work, smx_loop_now(tunnel->loop));
 }
 
+static smx_ns ipr_deadline(const struct smx_tunnel *tunnel)
+{
+    const struct smx_ipr *rival = smx_hedge_ipr(tunnel);
+    return smx_ns_min(tunnel->ipr ? smx_ipr_deadline(tunnel->ipr) : SMX_NEVER,
+                      rival ? smx_ipr_deadline(rival) : SMX_NEVER);
+}
+
 static void work_due(struct smx_timer *timer, smx_ns now)
 {
     struct smx_tunnel *tunnel = SMX_TUNNEL_OF(timer, work);
     if (tunnel->ipr)
         smx_ipr_run(tunnel->ipr, now);
+    if (smx_hedge_ipr(tunnel))
+        smx_ipr_run(smx_hedge_ipr(tunnel), now);
     smx_client_run(tunnel->client, now);
-    smx_ns ipr = tunnel->ipr ? smx_ipr_deadline(tunnel->ipr) : SMX_NEVER; /* slots served may have changed it */
-    smx_timer_set(tunnel->loop, timer, smx_ns_min(ipr, smx_client_deadline(tunnel->client)));
+    smx_timer_set(tunnel->loop, timer, smx_ns_min(ipr_deadline(tunnel), smx_client_deadline(tunnel->client)));
     bool writable = smx_tunnel_writable(tunnel);
     bool turned = writable && !tunnel->was_writable;
     tunnel->was_writable = writable;
@@ -178,8 +186,11 @@ static unsigned client_room(void *ctx)
 static void client_deliver(void *ctx, const struct smx_inbound *message)
 {
     struct smx_tunnel *tunnel = ctx;
-    if (tunnel->ipr)
-        smx_ipr_deliver(tunnel->ipr, smx_loop_now(tunnel->loop), message);
+    struct smx_ipr *rival = smx_hedge_ipr(tunnel);
+    bool from_rival = rival && message->from && smx_recipient_equal(message->from, &tunnel->rival.exit);
+    struct smx_ipr *ipr = from_rival ? rival : tunnel->ipr;
+    if (ipr)
+        smx_ipr_deliver(ipr, smx_loop_now(tunnel->loop), message);
 }
 
 static void client_pull(void *ctx, enum smx_lane lane, struct smx_pull *pull)
@@ -194,8 +205,11 @@ static void client_pull(void *ctx, enum smx_lane lane, struct smx_pull *pull)
 static void client_surbs_requested(void *ctx, const struct smx_recipient *peer, unsigned amount)
 {
     struct smx_tunnel *tunnel = ctx;
+    struct smx_ipr *rival = smx_hedge_ipr(tunnel);
     if (tunnel->ipr)
         smx_ipr_surbs_requested(tunnel->ipr, smx_loop_now(tunnel->loop), peer, amount);
+    if (rival)
+        smx_ipr_surbs_requested(rival, smx_loop_now(tunnel->loop), peer, amount);
 }
 
 static const struct smx_client_ops client_ops = {client_emit, client_room, client_deliver, client_pull,

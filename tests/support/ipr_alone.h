@@ -89,6 +89,13 @@ smx_ns smx_client_packet_delay(const struct smx_client *client)
     return SMX_DEFAULT_PACKET_DELAY;
 }
 
+uint64_t smx_client_surbs_given(struct smx_client *client, const struct smx_recipient *to)
+{
+    (void)client;
+    (void)to;
+    return net.surbs_sent;
+}
+
 smx_ns smx_client_surb_delay(const struct smx_client *client, uint64_t surb)
 {
     (void)client;

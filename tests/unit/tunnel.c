@@ -648,10 +648,33 @@ Test(tunnel, the_next_exit_takes_over)
     for (int i = 0; i < 6; i++) { /* which one is dialled first is chance */
         start();
         assert_ready();
+        cr_assert_lt(seconds_since_start(), 10, "the second exit is dialled before the first one's time is up");
         cr_assert(echo_works(5));
+        pass(15); /* the time of the dead one runs out */
+        cr_assert(state == SMX_TUNNEL_READY && echo_works(5), "%s", history);
         stop();
         state = SMX_TUNNEL_DIRECTORY;
     }
+}
+
+Test(tunnel, two_silent_exits_do_not_take_twice_the_time)
+{
+    smallnet_view(net)->dead_exit = true;
+    smallnet_view(net)->exit = EXIT_SILENT;
+    start();
+    cr_assert(reach(SMX_TUNNEL_FAILED, 61));
+    cr_assert_lt(seconds_since_start(), 21); /* 12 + 12 one after the other */
+    cr_assert(strstr(why.text, "none of the 2 exits"), "%s", why.text);
+}
+
+Test(tunnel, an_exit_that_denies_is_not_waited_for)
+{
+    smallnet_view(net)->dead_exit = true;
+    smallnet_view(net)->exit = EXIT_FULL;
+    start();
+    cr_assert(reach(SMX_TUNNEL_FAILED, 61));
+    cr_assert_lt(seconds_since_start(), 21);
+    cr_assert(strstr(why.text, "none of the"), "%s", why.text);
 }
 
 Test(tunnel, a_named_exit_that_denies)
