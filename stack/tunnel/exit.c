@@ -1,7 +1,7 @@
 /*
  * The exit: the one the user named, or one of the directory's, weighted by performance (spec 04 section 13, 05 section
- * 6.3). Each gets DISCOVERED_TIMEOUT, and after half of it a rival (hedge.c); the one the user named gets the IPR client's own
- * timeout, and more attempts while the start limit lasts.
+ * 6.3). Each gets DISCOVERED_TIMEOUT, and after half of it a rival (hedge.c); the one the user named gets the IPR
+ * client's own timeout, and more attempts while the start limit lasts.
  *
  * An exit that was up and is lost is dialled again at once, then others, DIALS_MAX dials in all before the tunnel
  * fails. Every new dial forgets the old conversation with the exit: its SURBs, its sender tag. Flows end with it, also
