@@ -2,9 +2,9 @@
  * The IPR client as others see it. Spec 04 sections 7 to 10 and 14.
  *
  * It sits between the stack (IP packets) and the mixnet client (messages to the exit), and owns neither. What goes up
- * waits in two queues, interactive and bulk, until the mixnet client has a slot and asks for one packet's worth (acks of
- * what was lucky wait a little before, level.c); what comes down passes the reorder hold. SURBs and keepalive ask for
- * slots the same way: each has its lane.
+ * waits in two queues, interactive and bulk, until the mixnet client has a slot and asks for one packet's worth (acks
+ * of what was lucky wait a little before, level.c); what comes down passes the reorder hold. SURBs and keepalive ask
+ * for slots the same way: each has its lane.
  *
  *   IDLE --connect--> CONNECTING --answer--> UP --silence, Disconnect--> LOST
  *     ^                 |      |                                          |

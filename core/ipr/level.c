@@ -4,16 +4,17 @@
  * Three exponential delays down and three up make the fastest round trips half as long as the usual ones. BBR takes the
  * fastest it saw for the length of the path and lets no more than 2.9 (starting) or 2 (later) times that be on its way.
  * If that is less than a usual round trip holds, the rate does not grow, which BBR takes for a full pipe: it ends its
- * start-up for good at a fraction of what would go through. Four fast acks in the first half second are enough for that.
+ * start-up for good at a fraction of what would go through. Four fast acks in the first half second are enough for
+ * that.
  *
  * We know the luck of each message from the exit: we drew the delays of the SURB it came on. Acks wait until the packet
- * that was sent last among those handed to the stack is SMX_LEVEL_HOPS mean delays old; an ack that left sooner because of
- * another packet would tell of the lucky one as well. So the far end sees no round trip shorter than that plus the ack's
- * own way. Data is not held: what the program waits for comes as early as before, and what it sends, which carries an ack
- * as well, leaves as early. Nothing about packets, their sizes or their delays changes.
+ * that was sent last among those handed to the stack is SMX_LEVEL_HOPS mean delays old; an ack that left sooner because
+ * of another packet would tell of the lucky one as well. So the far end sees no round trip shorter than that plus the
+ * ack's own way. Data is not held: what the program waits for comes as early as before, and what it sends, which
+ * carries an ack as well, leaves as early. Nothing about packets, their sizes or their delays changes.
  *
- * With Poisson there is nothing of this: there the slots are what limits, and level the round trips. (Simulated, 64 seeds:
- * without Poisson, 8 MB, 1890 -> 2260 kB/s in the mean, the slowest 583 -> 1580; tests/bench/README.md, Levers.)
+ * With Poisson there is nothing of this: there the slots are what limits, and level the round trips. (Simulated, 64
+ * seeds: without Poisson, 8 MB, 1890 -> 2260 kB/s in the mean, the slowest 583 -> 1580; tests/bench/README.md, Levers.)
  *
  * Bounded: SMX_LEVEL_MAX acks, each for at most SMX_LEVEL_HOPS mean delays.
  */

@@ -12,25 +12,25 @@
  *     flow's missing segment comes.
  *
  * Every missing number has a deadline of its own, set when the gap is noticed, i.e. when the first later message
- * arrives. (One timer restarted by progress would serialise the gaps: with 1 % loss that is eight times slower.) What is
- * held waits for the oldest gap first, so that one's deadline is the next to look at. Gaps are noticed in the order of
- * their numbers and none is waited for longer than a bound, so nothing is held longer than that. A message
- * that comes after its deadline is passed on at once.
+ * arrives. (One timer restarted by progress would serialise the gaps: with 1 % loss that is eight times slower.) What
+ * is held waits for the oldest gap first, so that one's deadline is the next to look at. Gaps are noticed in the order
+ * of their numbers and none is waited for longer than a bound, so nothing is held longer than that. A message that
+ * comes after its deadline is passed on at once.
  *
- * Often we know when a missing message should come. The exit uses our SURBs in the order in which they reach it, so when
- * the messages on both sides of a gap came on SURBs that lie as far apart as their numbers, the missing ones went on the
- * SURBs between; and we drew the delays of them all. What was sent before a message with delay d that has arrived comes
- * no later than its own delay minus d from now. Simulated, that is right to within 5 ms for 199 of 200. Where SURBs came
- * from different messages or a repeat took one, nothing is predicted.
+ * Often we know when a missing message should come. The exit uses our SURBs in the order in which they reach it, so
+ * when the messages on both sides of a gap came on SURBs that lie as far apart as their numbers, the missing ones went
+ * on the SURBs between; and we drew the delays of them all. What was sent before a message with delay d that has
+ * arrived comes no later than its own delay minus d from now. Simulated, that is right to within 5 ms for 199 of 200.
+ * Where SURBs came from different messages or a repeat took one, nothing is predicted.
  *
  * The deadline, beyond the time predicted or, without, beyond the moment the gap was noticed, adapts. As long as every
- * number has come in the end it is the upper bound (SMX_IPR_REORDER_HOLD, or SMX_REORDER_MOST_HOPS mean delays of a hop if
- * that is more: the sum of three is beyond it once in 60,000 messages): a packet that is passed on too early looks lost to the sender, which
- * halves its speed (CUBIC) for nothing. Once numbers are missing for good, each one holds its flow up that long, so it
- * becomes the 99.9th percentile of how late the displaced messages really came. Before there are enough of them: with a
- * prediction SMX_REORDER_WAIT_HOPS mean delays of a hop; without what the delays make likely that we asked for, as the sum
- * of three is beyond ten times their mean once in 360 messages. (Simulated, tests/bench/simulate; its README has what each
- * part of this is worth.)
+ * number has come in the end it is the upper bound (SMX_IPR_REORDER_HOLD, or SMX_REORDER_MOST_HOPS mean delays of a hop
+ * if that is more: the sum of three is beyond it once in 60,000 messages): a packet that is passed on too early looks
+ * lost to the sender, which halves its speed (CUBIC) for nothing. Once numbers are missing for good, each one holds its
+ * flow up that long, so it becomes the 99.9th percentile of how late the displaced messages really came. Before there
+ * are enough of them: with a prediction SMX_REORDER_WAIT_HOPS mean delays of a hop; without what the delays make likely
+ * that we asked for, as the sum of three is beyond ten times their mean once in 360 messages. (Simulated,
+ * tests/bench/simulate; its README has what each part of this is worth.)
  *
  * State: a ring of slots for the numbers from `next` (the lowest neither arrived nor given up) to `highest`, behind it
  * the given-up ones for measuring late comers; flows with the next expected TCP sequence number and the packets they

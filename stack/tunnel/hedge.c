@@ -4,16 +4,16 @@
  * An exit that is gone does not say so. When one of the directory's exits has not answered for HEDGE_AFTER, a rival is
  * dialled as well, and whichever is up first becomes the tunnel's exit; the other is forgotten, and forgets us after a
  * minute. When the first one's time is up, or it refuses, the rival takes its place with what is left of its own time,
- * and may get a rival itself. So a dead exit costs HEDGE_AFTER instead of all the time it was given (exit.c). An exit that
- * the user named has no rival.
+ * and may get a rival itself. So a dead exit costs HEDGE_AFTER instead of all the time it was given (exit.c). An exit
+ * that the user named has no rival.
  *
  *   none --HEDGE_AFTER--> dialling --up--> `ipr`, and what was `ipr` is over
  *                            |--the first is up, or the gateway is lost--> none
  *                            '--failed--> over --at once--> none
  *
  * An IPR client must not be freed in its own callback, so one that is over stays until the timer fires. Nothing is
- * delivered to it any more (smx_hedge_ipr), so whoever reports a change while a rival is dialling is the rival exactly if
- * that is not dialling any more.
+ * delivered to it any more (smx_hedge_ipr), so whoever reports a change while a rival is dialling is the rival exactly
+ * if that is not dialling any more.
  */
 #include "stack/tunnel/internal.h"
 
