@@ -150,7 +150,7 @@ static void leave_thread(void *result)
 }
 EXPORT(leave_thread, pthread_exit);
 
-/* ---  ------------------------------------------------------------------------------------------------------------- */
+/* --- its life ----------------------------------------------------------------------------------------------------- */
 
 bool smx_guest_start(const char *name, const struct smx_config *config)
 {

@@ -99,7 +99,6 @@ struct smx_ipr_level {
 };
 
 struct smx_ipr_surbs {
-    uint64_t base;    /* SURBs the exit had been given when this connection began */
     uint64_t charged; /* of those sent since: used by the exit, or written off */
     uint32_t highest; /* data message number */
     size_t window;    /* wanted */

@@ -21,7 +21,7 @@
 
 static uint64_t sent_total(const struct smx_ipr *ipr)
 {
-    return smx_client_surbs_given(ipr->client, &ipr->exit) - ipr->surbs.base;
+    return smx_client_surbs_given(ipr->client, &ipr->exit); /* begins anew with each dial, which forgets the exit */
 }
 
 smx_ns smx_surbs_round_trip(const struct smx_ipr *ipr)
@@ -44,7 +44,6 @@ void smx_surbs_start(struct smx_ipr *ipr)
 {
     size_t window = ipr->surbs.window;
     ipr->surbs = (struct smx_ipr_surbs){.window = window};
-    ipr->surbs.base = sent_total(ipr);
 }
 
 uint64_t smx_surbs_stock(const struct smx_ipr *ipr)

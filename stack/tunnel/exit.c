@@ -188,12 +188,17 @@ static bool take_rival(struct smx_tunnel *tunnel)
     return true;
 }
 
+void smx_exit_tried(struct smx_tunnel *tunnel, int index)
+{
+    tunnel->exit_tries++;
+    if (index >= 0 && (unsigned)index < tunnel->exit_n)
+        tunnel->exits_tried[index / 8] |= (uint8_t)(1u << index % 8);
+}
+
 /* An exit we were dialling did not take us. */
 static void dial_again(struct smx_tunnel *tunnel, const struct smx_fault *fault)
 {
-    tunnel->exit_tries++;
-    if (tunnel->exit_index >= 0 && (unsigned)tunnel->exit_index < tunnel->exit_n)
-        tunnel->exits_tried[tunnel->exit_index / 8] |= (uint8_t)(1u << tunnel->exit_index % 8);
+    smx_exit_tried(tunnel, tunnel->exit_index);
     bool refused = fault->code == SMX_E_EXIT_DENIED && tunnel->config.has_ipr && !tunnel->ever_ready;
     if (refused || tunnel->exit_tries >= DIALS_MAX)
         smx_tunnel_fail(tunnel, fault);

@@ -52,12 +52,6 @@ static bool choose(struct smx_tunnel *tunnel)
     return true;
 }
 
-static void mark_tried(struct smx_tunnel *tunnel, int index)
-{
-    if (index >= 0 && (unsigned)index < tunnel->exit_n)
-        tunnel->exits_tried[index / 8] |= (uint8_t)(1u << index % 8);
-}
-
 static void step_due(struct smx_timer *timer, smx_ns now)
 {
     struct smx_tunnel *tunnel = SMX_TUNNEL_OF(timer, rival.step);
@@ -117,7 +111,7 @@ bool smx_hedge_state(struct smx_tunnel *tunnel)
         if (tunnel->window)
             smx_ipr_want_window(tunnel->ipr, tunnel->window); /* it may have been told since */
     } else if (ours) {
-        mark_tried(tunnel, tunnel->rival.index);
+        smx_exit_tried(tunnel, tunnel->rival.index);
     }
     tunnel->rival.over = true;
     smx_timer_set(tunnel->loop, &tunnel->rival.step, now_of(tunnel));

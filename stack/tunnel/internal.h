@@ -116,6 +116,8 @@ void smx_entry_replace(struct smx_tunnel *tunnel, const struct smx_fault *why);
 /* Dials `exit` for a new `*ipr`, which is the caller's to free, also after an error; NULL: out of memory. */
 enum smx_err smx_exit_dial(struct smx_tunnel *tunnel, const struct smx_recipient *exit, struct smx_ipr **ipr);
 void smx_exit_init(struct smx_tunnel *tunnel);
+/* This one of the exits did not take us; -1: one that is not in the list. */
+void smx_exit_tried(struct smx_tunnel *tunnel, int index);
 /* The gateway is ready: dial an exit, soon, unless one is up or being dialled. */
 void smx_exit_start(struct smx_tunnel *tunnel);
 void smx_exit_stop(struct smx_tunnel *tunnel);

@@ -183,12 +183,17 @@ static unsigned client_room(void *ctx)
     return smx_entry_link_room(tunnel->link);
 }
 
+/* Which of the two that may be dialling this peer concerns. */
+static struct smx_ipr *ipr_of(const struct smx_tunnel *tunnel, const struct smx_recipient *peer)
+{
+    struct smx_ipr *rival = smx_hedge_ipr(tunnel);
+    return rival && peer && smx_recipient_equal(peer, &tunnel->rival.exit) ? rival : tunnel->ipr;
+}
+
 static void client_deliver(void *ctx, const struct smx_inbound *message)
 {
     struct smx_tunnel *tunnel = ctx;
-    struct smx_ipr *rival = smx_hedge_ipr(tunnel);
-    bool from_rival = rival && message->from && smx_recipient_equal(message->from, &tunnel->rival.exit);
-    struct smx_ipr *ipr = from_rival ? rival : tunnel->ipr;
+    struct smx_ipr *ipr = ipr_of(tunnel, message->from);
     if (ipr)
         smx_ipr_deliver(ipr, smx_loop_now(tunnel->loop), message);
 }
@@ -205,11 +210,9 @@ static void client_pull(void *ctx, enum smx_lane lane, struct smx_pull *pull)
 static void client_surbs_requested(void *ctx, const struct smx_recipient *peer, unsigned amount)
 {
     struct smx_tunnel *tunnel = ctx;
-    struct smx_ipr *rival = smx_hedge_ipr(tunnel);
-    if (tunnel->ipr)
-        smx_ipr_surbs_requested(tunnel->ipr, smx_loop_now(tunnel->loop), peer, amount);
-    if (rival)
-        smx_ipr_surbs_requested(rival, smx_loop_now(tunnel->loop), peer, amount);
+    struct smx_ipr *ipr = ipr_of(tunnel, peer);
+    if (ipr)
+        smx_ipr_surbs_requested(ipr, smx_loop_now(tunnel->loop), peer, amount);
 }
 
 static const struct smx_client_ops client_ops = {client_emit, client_room, client_deliver, client_pull,

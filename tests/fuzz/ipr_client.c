@@ -42,6 +42,7 @@ enum smx_err smx_client_send_surbs(struct smx_client *client, smx_ns now, const 
 void smx_client_forget(struct smx_client *client, const struct smx_recipient *peer)
 {
     (void)client, (void)peer;
+    surbs_sent = 0;
 }
 
 void smx_client_wake(struct smx_client *client, enum smx_lane lane)

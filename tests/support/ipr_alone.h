@@ -75,6 +75,7 @@ void smx_client_forget(struct smx_client *client, const struct smx_recipient *pe
     (void)client;
     (void)peer;
     net.forgotten++;
+    net.surbs_sent = 0;
 }
 
 void smx_client_wake(struct smx_client *client, enum smx_lane lane)
